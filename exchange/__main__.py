@@ -1,0 +1,246 @@
+"""The command `rentier`: serve, simulate, report, reconcile, explain, replay, demo.
+
+Bad input is one line on stderr and exit code 2; a ledger that does not balance is exit code 1.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from exchange import __version__, compiled
+
+EPILOG = """examples:
+  rentier demo                                  the whole line for 10 seconds, then one screen
+  rentier serve --config configs/demo.toml      an exchange on 127.0.0.1:8080
+  rentier simulate configs/demo.toml --auctions 1000000 --seed 1
+  rentier report LEDGER                         what it cost to rent, and re-rent, the people
+  rentier explain REQUEST.json                  why this request sold as it did
+"""
+
+
+class Quit(Exception):  # noqa: N818 - it ends the command, it is not always an error
+    """End the command with a message on stderr and an exit code."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    args = parser().parse_args(argv)
+    from exchange.audience.people import PeopleError
+    from exchange.config import ConfigError
+    from exchange.rent.blocks import LedgerError
+
+    try:
+        return int(args.run(args) or 0)
+    except (ConfigError, LedgerError, PeopleError) as error:
+        print(f"rentier {args.command}: {error}", file=sys.stderr)
+        return 2
+    except Quit as quit_:
+        print(f"rentier {args.command}: {quit_}", file=sys.stderr)
+        return quit_.code
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        print(f"rentier {args.command}:{where}: {error.strerror or error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="rentier",
+        description="A real-time ad exchange that logs what it costs to rent, and re-rent, a customer.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"rentier {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        return sub
+
+    _add_serve(command("serve", _serve, "Run the exchange.", "rentier serve --config configs/demo.toml --port 8080"))
+    _add_simulate(
+        command(
+            "simulate",
+            _simulate,
+            "Hold auctions of a config's population, compiled, as fast as they go.",
+            "rentier simulate configs/demo.toml --auctions 1000000 --seed 1 --ledger wins",
+        )
+    )
+    sub = command("report", _report, "What it cost to rent the people of a ledger.", "rentier report demo-ledger")
+    _ledger_and_json(sub)
+    sub = command(
+        "reconcile",
+        _reconcile,
+        "Check that every row of a ledger balances; exit 1 if not.",
+        "rentier reconcile demo-ledger",
+    )
+    _ledger_and_json(sub)
+    sub = command(
+        "replay", _replay, "Feed a ledger's raw inputs again and compare every row.", "rentier replay demo-ledger"
+    )
+    sub.add_argument("ledger", type=Path, help='folder of a ledger written with journal = "full"')
+    sub.add_argument("--config", type=Path, required=True, help="the config it was written with")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    sub = command(
+        "explain", _explain, "Show step by step how a bid request would be sold.", "rentier explain request.json"
+    )
+    sub.add_argument("request", type=Path, help="a JSON bid request")
+    sub.add_argument("--config", type=Path, help="a config (default: the demo's)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    _add_demo(
+        command(
+            "demo", _demo, "Run the whole line for some seconds and show what came of it.", "rentier demo --seconds 5"
+        )
+    )
+    sub = command("warm", _warm, "Compile every kernel now, so that the next start is quick.", "rentier warm")
+    return top
+
+
+def _add_serve(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--config", type=Path, required=True, help="TOML config")
+    sub.add_argument("--port", type=int, help="port, instead of the config's; 0 takes a free one")
+
+
+def _add_simulate(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("config", type=Path, help="TOML config")
+    sub.add_argument("--auctions", type=int, default=100_000, metavar="N", help="visits to auction (default 100000)")
+    sub.add_argument("--seed", type=int, help="seed, instead of the config's")
+    sub.add_argument("--ledger", choices=("none", "wins", "bids"), default="wins", help="what to write (default wins)")
+    sub.add_argument("--out", type=Path, metavar="FOLDER", help="write the ledger there (default: memory only)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _ledger_and_json(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("ledger", type=Path, help="folder of a ledger; it may be in use")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_demo(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--seconds", type=float, default=10.0, help="how long traffic flows (default 10)")
+    sub.add_argument("--qps", type=float, help="bid requests per second (default: the config's, 300)")
+    sub.add_argument("--seed", type=int, help="seed, instead of the config's")
+    sub.add_argument("--config", type=Path, help="a config, instead of the demo's own")
+    sub.add_argument("--bidder", action="append", default=[], metavar="URL", help="your own bidder joins; repeatable")
+    sub.add_argument("--own-list", type=Path, metavar="FILE.csv", help="user ids that are customers already")
+    sub.add_argument("--requests", type=Path, metavar="DIR", help="send every bid request found below DIR instead")
+    sub.add_argument("--out", type=Path, metavar="FOLDER", help="where the ledger goes (default: demo-ledger)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def announce_compiling() -> None:
+    """Say once, on stderr, that a cold start compiles, and where the result is kept."""
+    if compiled.is_cold():
+        print(f"compiling the kernels, once (about 20 s), into {compiled.cache_folder()}", file=sys.stderr, flush=True)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from exchange.config import load_config
+    from exchange.serve import run
+
+    config = load_config(args.config)
+    if args.port is not None:
+        if not 0 <= args.port <= 65_535:
+            raise Quit(f"--port {args.port}: expected 0 to 65535")
+        config.server.address = f"{config.server.address.rpartition(':')[0]}:{args.port}"
+    announce_compiling()
+    return run(config, lambda line: print(line, flush=True))
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.load.progress import Bar
+    from exchange.simulate.run import simulate
+
+    announce_compiling()
+    if args.out is not None and args.out.exists() and any(args.out.iterdir()):
+        raise Quit(f"--out {args.out}: expected a new or empty folder")
+    with Bar("auctions", show=not args.json) as bar:
+        run = simulate(args.config, args.auctions, args.seed, ledger=args.ledger, folder=args.out, progress=bar.at)
+    rate = run.auctions / max(run.elapsed_s, 1e-9)
+    if args.json:
+        facts = {"visits": run.auctions, "elapsed_s": run.elapsed_s, "visits_per_s": rate, "summary": run.summary()}
+        print(msgspec.json.encode(facts).decode())
+        return 0
+    from exchange.simulate.screen import render
+
+    print(render(run))
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.rent.ledger import Ledger
+    from exchange.rent.report import render, summarise
+
+    summary = summarise(Ledger(args.ledger))
+    print(msgspec.json.encode(summary).decode() if args.json else render(summary))
+    return 0
+
+
+def _reconcile(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.rent.ledger import Ledger
+    from exchange.rent.reconcile import reconcile, render
+
+    found = reconcile(Ledger(args.ledger))
+    print(msgspec.json.encode(found).decode() if args.json else render(found))
+    return 1 if found.differences else 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.config import load_config
+    from exchange.simulate.replay import compare, render
+
+    announce_compiling()
+    found = compare(load_config(args.config), args.ledger)
+    print(msgspec.json.encode(found).decode() if args.json else render(found))
+    return 1 if found.differences else 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from exchange.explain import explain_file
+
+    announce_compiling()
+    print(explain_file(args.request, args.config, args.json))
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from exchange.load.demo import run
+
+    announce_compiling()
+    return run(args)
+
+
+def _warm(args: argparse.Namespace) -> int:
+    from exchange.simulate.warm import warm
+
+    announce_compiling()
+    print(f"{warm()} kernels ready in {compiled.cache_folder()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

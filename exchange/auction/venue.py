@@ -1,0 +1,385 @@
+"""The venue: a config made into the arrays that the compiled step works on, with the journal and names behind it.
+
+The server, a simulation and a replay each build one and then do the same two things with it: `trade` (sell the
+imps in the opportunity buffer) and `event` (an impression or a click). Limits: the buffers below are sized once
+from the config; the contact table grows by doubling up to server.people_max.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exchange import awards, bidding
+from exchange import market as mk
+from exchange import state as st
+from exchange.auction import sell, value
+from exchange.auction.formats import BIDDING
+from exchange.audience import language
+from exchange.audience.index import Index, Line, build
+from exchange.config import Campaign, Config, ConfigError, Creative, Distribution
+from exchange.openrtb import codes
+from exchange.rent.journal import Journal
+from exchange.rent.names import Names
+from exchange.rent.waterfall import fee_set
+
+REMOTE_MAX_PER_ENDPOINT: Final = 64  # bids of one endpoint in one request
+COLUMNS_MAX: Final = 64  # advertisers with a column of their own in the contact table
+PEOPLE_START: Final = 1 << 14
+PAIRS_START: Final = 1 << 12
+FAR_NS: Final = 2**62
+MEDIA_CODE: Final = {name: code for code, name in codes.MEDIA.items()}
+
+
+class Ad:
+    """A creative in the market: its config, and the campaign and advertiser that own it."""
+
+    def __init__(self, creative: Creative, advertiser: str, domain: str, campaign: str, ident: int) -> None:
+        self.creative = creative
+        self.advertiser = advertiser
+        self.domain = domain
+        self.campaign = campaign
+        self.id = ident
+
+
+class Venue:
+    """Everything `sell` needs. `record` is the VENUE record (state.py), `campaigns` the campaigns' records."""
+
+    def __init__(self, config: Config, journal: Journal | None, names: Names) -> None:
+        self.config = config
+        self.journal = journal
+        self.names = names
+        self.arrays: dict[str, NDArray[Any]] = {}
+        self.record = np.zeros(1, st.VENUE)
+        self.ads: list[Ad] = []
+        self.campaign_names: list[str] = []
+        self._campaigns()
+        self._index()
+        self._fees()
+        self._buffers()
+        self._people(PEOPLE_START, PAIRS_START)
+        self._settings()
+        self._journal()
+
+    # ---- building ----------------------------------------------------------------------------------------------
+
+    def _campaigns(self) -> None:
+        """Fill the campaigns' records and compile their rules."""
+        config = self.config
+        pairs = [(a, c) for a in config.advertiser for c in a.campaign]
+        try:
+            rules = {c.rule: bidding.resolve(c.rule, config.folder) for _, c in pairs}
+            dtype = bidding.campaign_dtype(rules)
+        except bidding.RuleError as error:
+            raise ConfigError(str(error)) from None
+        self.campaigns = np.zeros(len(pairs) + 1, dtype)  # one spare, so that the array is never empty
+        factors: list[tuple[str, int]] = []
+        self.factor_names = factors
+        for ix, (advertiser, campaign) in enumerate(pairs):
+            me = self.campaigns[ix]
+            where = f"{advertiser.name}/{campaign.name}"
+            self.campaign_names.append(where)
+            me["id"] = self.names.id("campaign", where)
+            me["advertiser"] = self.names.id("advertiser", advertiser.name)
+            me["seat"] = self.names.id("seat", advertiser.name)
+            me["rule"] = list(rules).index(campaign.rule)
+            _money(me, campaign, where)
+            me["factor0"], me["n_factors"] = len(factors), len(campaign.factors)
+            factors += [(segment, round(f * 1e6)) for segment, f in campaign.factors.items()]
+            try:
+                bidding.set_knobs(me, campaign.rule, rules[campaign.rule], campaign.knobs)
+            except bidding.RuleError as error:
+                raise ConfigError(f"campaign {where}: {error}") from None
+        try:
+            self.rules = bidding.Rules(rules, dtype)
+        except bidding.RuleError as error:
+            raise ConfigError(str(error)) from None
+        self.arrays["rules"] = self.rules.table
+        self.n_campaigns = len(pairs)
+
+    def _index(self) -> None:
+        """Build the audience index: a line per creative, then one per endpoint."""
+        lines: list[Line] = []
+        table: list[tuple[int, int, int]] = []
+        pairs = [(a, c) for a in self.config.advertiser for c in a.campaign]
+        for ix, (advertiser, campaign) in enumerate(pairs):
+            target = self._target(campaign.target, f"campaign {self.campaign_names[ix]}")
+            me = self.campaigns[ix]
+            me["line0"], me["n_lines"] = len(lines), len(campaign.creative)
+            me["uses_data"] = any(leaf.attribute == "seg" for leaf in target)
+            for creative in campaign.creative:
+                ident = self.names.id("creative", f"{self.campaign_names[ix]}/{creative.id}")
+                table.append((ix, len(self.ads), ident))
+                domain = advertiser.domains[0] if advertiser.domains else ""
+                self.ads.append(Ad(creative, advertiser.name, domain, campaign.name, ident))
+                lines.append(
+                    Line(
+                        campaign=ix,
+                        advertiser=int(me["advertiser"]),
+                        seat=advertiser.name,
+                        target=target,
+                        media=MEDIA_CODE[creative.type],
+                        size=(creative.w, creative.h) if creative.w and creative.h else None,
+                        cats=tuple(creative.cat),
+                        attrs=tuple(creative.attr),
+                        domains=tuple(advertiser.domains),
+                    )
+                )
+        for ix, endpoint in enumerate(self.config.endpoint):
+            target = self._target(endpoint.target, f"endpoint {endpoint.name}")
+            table.append((-1, ix, 0))
+            lines.append(Line(endpoint=ix, target=target))
+        self.index: Index = build(lines, segments=[s for s, _ in self.factor_names])
+        self.lines = lines
+        for me in self.campaigns[: self.n_campaigns]:
+            me["own"] = self.index.own_need[me["line0"]]
+        seg_id = self.index.seg_id
+        factors = [(seg_id[segment], min(ppm, mk.BUDGET_MAX_NANO)) for segment, ppm in self.factor_names]
+        self.arrays["factors"] = np.array(factors or [(0, 0)], value.FACTOR)
+        self.arrays["lines"] = np.array(table or [(-1, -1, 0)], np.int32)
+        for name in ("rows", "seg_in", "seg_default", "seg_out", "own_need"):
+            self.arrays[name] = np.ascontiguousarray(getattr(self.index, name))
+        n_words = self.index.rows.shape[1]
+        alive = np.zeros(n_words, np.uint64)
+        for bit in range(len(lines) - len(self.config.endpoint), len(lines)):
+            alive[bit >> 6] |= np.uint64(1 << (bit & 63))
+        self.arrays["alive"] = alive
+
+    def _target(self, text: str, where: str) -> language.Target:
+        try:
+            return language.parse(text, self.config.audiences)
+        except language.TargetError as error:
+            raise ConfigError(f"{where}: target: {error}") from None
+
+    def _fees(self) -> None:
+        """A fee set per campaign, then one per endpoint (and a spare, so that the array is never empty)."""
+        fees = self.config.fees
+        try:
+            local = fee_set(fees.sell, fees.buy)
+            remote = [fee_set(fees.sell, endpoint.fees) for endpoint in self.config.endpoint]
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        self.arrays["fees"] = np.array([local] * self.n_campaigns + remote + [local], mk.FEES)
+
+    def _buffers(self) -> None:
+        """Scratch that a step reads and writes."""
+        server, index = self.config.server, self.index
+        imps, n_endpoints = server.imps_max, len(self.config.endpoint)
+        remote_max = max(1, n_endpoints * REMOTE_MAX_PER_ENDPOINT)
+        shapes: dict[str, tuple[Any, Any]] = {
+            "query": (index.capacity(imps), np.int32),
+            "found": ((imps, index.rows.shape[1]), np.uint64),
+            "opportunities": (imps, mk.OPPORTUNITY),
+            "remote": (remote_max, mk.REMOTE),
+            "sold": (imps, mk.SOLD),
+            "bids": (self.n_campaigns + remote_max, BIDDING),
+            "imps": (self.n_campaigns + 1, mk.IMP),
+            "results": (1, mk.RESULT),
+            "awards": (server.awards_max, mk.AWARD),
+            "fate_counts": ((n_endpoints + 1, sell.N_FATES), np.int64),
+        }
+        for name, (size, dtype) in shapes.items():
+            self.arrays[name] = np.zeros(size, dtype)
+        self.arrays["awards"]["serial"] = -1
+
+    def _people(self, people_size: int, pairs_size: int) -> None:
+        """Empty contact tables; the entry behind the last contact stays blank for ever."""
+        ids = self.campaigns["advertiser"][: self.n_campaigns]
+        columns = max([1, *(int(i) for i in ids if i <= COLUMNS_MAX)])
+        self.record["n_advertisers"], self.record["people_size"] = columns, people_size
+        self.record["pairs_size"] = pairs_size
+        self.arrays["people"] = np.zeros(people_size, np.uint64)
+        self.arrays["pairs"] = np.zeros(pairs_size, np.uint64)
+        self.arrays["contacts"] = np.zeros(people_size * columns + pairs_size + 1, mk.CONTACT)
+
+    def _settings(self) -> None:
+        """Addresses, counts and settings of the VENUE record."""
+        config, v, index = self.config, self.record, self.index
+        for name, array in self.arrays.items():
+            v[name] = array.ctypes.data
+        counts = {
+            "n_campaigns": self.n_campaigns,
+            "n_lines": len(self.arrays["lines"]),
+            "n_words": index.rows.shape[1],
+            "n_rows": index.rows.shape[0],
+            "n_segs": len(index.seg_id),
+            "n_groups": index.seg_in.shape[0],
+            "n_rules": len(self.rules.table),
+            "n_factors": len(self.arrays["factors"]),
+            "n_endpoints": len(self.config.endpoint),
+            "query_max": self.arrays["query"].size,
+            "imps_max": config.server.imps_max,
+            "remote_max": self.arrays["remote"].size,
+            "bids_max": self.arrays["bids"].size,
+            "awards_size": config.server.awards_max,
+            "seed": config.exchange.seed,
+            "hold_ns": config.server.hold_s * mk.NANO,
+            "increment_nano": mk.cpm_up(config.auction.increment_cpm),
+            "other_seat": config.auction.runner_up == "other_seat",
+            "min_to_win": config.auction.min_to_win,
+            "write_bids": config.exchange.journal != "wins",
+            "snapshot_version": 1,
+            "people_max": config.server.people_max,
+        }
+        for name, number in counts.items():
+            v[name] = number
+
+    def _journal(self) -> None:
+        """Point the record at the open blocks, or switch writing off."""
+        v, journal = self.record, self.journal
+        v["write"] = journal is not None
+        if journal is None:
+            v["seq"], v["auction"] = 1, 0
+            return
+        v["worker"], v["seq"], v["auction"] = journal.worker, journal.next_seq, journal.next_auction - 1
+        for stream in ("auctions", "wins", "events", *(["bids"] if v["write_bids"][0] else [])):
+            self._open_block(stream)
+
+    def _open_block(self, stream: str) -> None:
+        assert self.journal is not None
+        self.record[f"{stream}_block"] = self.journal.address(stream)
+        self.record[f"{stream}_rows"] = self.journal.capacity(stream)
+
+    # ---- working -----------------------------------------------------------------------------------------------
+
+    def trade(self, now_ns: int, n_imps: int) -> None:
+        """Sell the first `n_imps` opportunities in the buffer, in order, at `now_ns`; results are in `sold`."""
+        done = sell.trade(self.record, self.campaigns, now_ns, 0, n_imps)
+        while done < n_imps:
+            self.make_room()
+            done = sell.trade(self.record, self.campaigns, now_ns, done, n_imps)
+
+    def event(self, kind: int, serial: int, auction_id: int, now_ns: int) -> int:
+        """Carry out an impression or a click. Returns the kind recorded, 0 when it changed nothing."""
+        while True:
+            status, recorded = awards.event_at(self.record, self.campaigns, kind, serial, auction_id, now_ns)
+            if status == st.DONE:
+                return int(recorded)
+            self.record["status"] = status
+            self.make_room()
+
+    def tick(self, now_ns: int) -> None:
+        """Move the clock: expire holds, start and end flights."""
+        while (status := awards.advance_to(self.record, self.campaigns, now_ns)) != st.DONE:
+            self.record["status"] = status
+            self.make_room()
+
+    def make_room(self) -> None:
+        """Do what the last step stopped for: a fresh journal block, or larger contact tables."""
+        status = int(self.record["status"][0])
+        if status == st.GROW:
+            self.grow()
+            return
+        assert self.journal is not None and status == st.ROLL
+        v = self.record[0]
+        most = {"auctions": 1, "wins": 1, "events": 2, "bids": self.arrays["bids"].size}
+        for stream, need in most.items():
+            if stream == "bids" and not v["write_bids"]:
+                continue
+            if self.journal.count(stream) + need > int(v[f"{stream}_rows"]):
+                self.journal.roll(stream)
+                self._open_block(stream)
+
+    def flush(self) -> None:
+        """Close the open blocks that hold rows; `sync` then puts them beyond a crash of the machine."""
+        if self.journal is None:
+            return
+        for stream in self.journal.streams:
+            if self.journal.count(stream):
+                self.journal.roll(stream)
+                if stream != "inputs":
+                    self._open_block(stream)
+
+    def sync(self) -> None:
+        """Write names and closed blocks to the disk; may run in a thread."""
+        if self.journal is not None:
+            self.names.sync()
+            self.journal.sync()
+
+    def close(self) -> None:
+        """Close the journal and the names: every row is then in a closed, checksummed block."""
+        if self.journal is not None:
+            self.journal.close()
+        self.names.close()
+
+    def rows_written(self) -> dict[str, int]:
+        """Rows appended per stream since the venue was built."""
+        v = self.record[0]
+        counts = {"auctions": int(v["n_auctions"]), "wins": int(v["n_sold"])}
+        counts["events"] = sum(int(v[name]) for name in ("n_impressions", "n_clicks", "n_releases", "n_unpaid"))
+        if v["write_bids"]:
+            counts["bids"] = int(self.arrays["fate_counts"].sum())
+        return counts
+
+    def grow(self) -> None:
+        """Double a crowded contact table. Beyond `server.people_max` new people stay unknown, and are counted."""
+        v = self.record
+        people, pairs, contacts = (self.arrays[name] for name in ("people", "pairs", "contacts"))
+        used, limit = int(v["people_used"][0]), int(v["people_max"][0])
+        wide = used < limit and used * 5 >= people.size * 3 - 5
+        self._people(people.size * (2 if wide else 1), pairs.size * (1 if wide else 2))
+        for name in ("people", "pairs", "contacts"):
+            v[name] = self.arrays[name].ctypes.data
+        st.rehash_into(self.record, people, pairs, contacts)
+
+    def mark_own(self, advertiser: str, keys: NDArray[np.uint64]) -> None:
+        """Put people on an advertiser's own list."""
+        ident, done = self.names.id("advertiser", advertiser), 0
+        while done < keys.size:
+            done += st.mark_own_in(self.record, keys[done:], ident)
+            if done < keys.size:
+                self.grow()
+
+    def money(self) -> dict[str, dict[str, int]]:
+        """Per campaign: budget, spent, held, available (nano), wins, asked."""
+        keys = ("budget", "spent", "held", "available", "wins", "asked")
+        rows = self.campaigns[: self.n_campaigns]
+        return {name: {k: int(row[k]) for k in keys} for name, row in zip(self.campaign_names, rows, strict=True)}
+
+
+def _money(me: Any, campaign: Campaign, where: str) -> None:
+    """Write a campaign's value, budgets, caps and flight into its record."""
+    drawn = campaign.value_cpm if isinstance(campaign.value_cpm, Distribution) else None
+    if drawn is not None:
+        me["value_kind"], me["value_a"], me["value_b"] = _distribution(drawn)
+    elif campaign.value_cpm is not None:
+        me["value_nano"] = min(mk.cpm_down(campaign.value_cpm), mk.PRICE_MAX_NANO)  # type: ignore[arg-type]
+    else:
+        worth = campaign.value_click or (campaign.value_conversion or 0.0) * campaign.pcvr
+        me["value_nano"] = min(int(worth * campaign.pctr * mk.NANO), mk.PRICE_MAX_NANO)
+    me["pctr_ppm"], me["pcvr_ppm"] = round(campaign.pctr * 1e6), round(campaign.pcvr * 1e6)
+    for key in ("budget", "daily"):
+        plain = getattr(campaign, key)
+        nano = mk.BUDGET_MAX_NANO if plain is None else round(plain * mk.NANO)
+        if nano > mk.BUDGET_MAX_NANO:
+            raise ConfigError(f"campaign {where}: {key} = {plain}: expected at most {mk.BUDGET_MAX_NANO // mk.NANO}")
+        me[key] = nano
+    me["available"] = me["budget"]
+    me["cap_day"], me["cap_total"] = campaign.cap.day or 0, campaign.cap.total or 0
+    me["start_ns"] = date_ns(campaign.start, f"campaign {where}: start") if campaign.start else 0
+    me["end_ns"] = date_ns(campaign.end, f"campaign {where}: end") if campaign.end else FAR_NS
+    me["purpose"] = mk.PURPOSES.index(campaign.purpose)
+    me["day"] = -1
+
+
+def _distribution(drawn: Distribution) -> tuple[int, float, float]:
+    """Kind and parameters of a drawn valuation, in nano where they are money."""
+    if drawn.uniform is not None:
+        return value.UNIFORM, drawn.uniform[0] * 1e6, drawn.uniform[1] * 1e6
+    if drawn.exponential is not None:
+        return value.EXPONENTIAL, drawn.exponential * 1e6, 0.0
+    assert drawn.lognormal is not None
+    return value.LOGNORMAL, drawn.lognormal[0], drawn.lognormal[1]
+
+
+def date_ns(text: str, where: str) -> int:
+    """An ISO 8601 date and time as ns since 1970; without a zone it is UTC. Raises ConfigError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{where} = {text!r}: expected a date like 2026-01-31T08:00:00Z") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return max(0, min(since * 1_000, FAR_NS))

@@ -1,0 +1,1 @@
+"""Who may bid on this person: targeting language, index of bits, matching kernel, people's segments."""

@@ -1,0 +1,157 @@
+"""The people store: who has which segments, who is on an advertiser's own list, and the key of a person.
+
+Persons are known by `person_key`, a keyed 64-bit hash of their id; the id itself is never kept. Files are CSV
+in UTF-8 (a byte order mark is allowed), read whole at start:
+
+    user_id,segments              the header line is optional; any first line that begins with user_id is one
+    u1,auto_intent,suv            one cell per segment,
+    u2,"auto_intent|suv"          or one cell with bars between, or both
+
+Blank lines and empty cells are skipped, a person who stands twice gets the union. An own list needs the first
+column only. Errors name file and line.
+"""
+
+import csv
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from sys import intern
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+FILE_MAX_BYTES: Final = 1 << 30
+PEOPLE_MAX: Final = 5_000_000  # distinct people in a store, rows of an own list
+SEGMENTS_MAX: Final = 1_000  # of one person
+NAME_MAX_CHARS: Final = 253  # of a segment or a user id
+SALT_MAX_BYTES: Final = 64
+
+
+class PeopleError(ValueError):
+    """A people file or own list that cannot be used; the message is one line: file:line and what is wrong."""
+
+
+@lru_cache(maxsize=16)
+def _keyed(salt: bytes) -> blake2b:
+    """The hash object of a salt, to be copied: keying it anew costs twice the whole key."""
+    if not 0 < len(salt) <= SALT_MAX_BYTES:
+        raise ValueError(f"a salt of {len(salt)} bytes: expected 1 to {SALT_MAX_BYTES}")
+    return blake2b(key=salt, digest_size=8)
+
+
+def person_key(salt: bytes, text: str) -> int:
+    """The 64-bit key of a person's id under a ledger's salt: keyed BLAKE2b (RFC 7693), never 0.
+
+    Key 0 means an unknown person, so a hash of 0 becomes 1. Raises ValueError for a salt not of 1..64 bytes.
+    """
+    keyed = _keyed(salt).copy()
+    try:
+        keyed.update(text.encode())
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can carry: an id like any other
+        keyed.update(text.encode("utf-8", "surrogatepass"))
+    return int.from_bytes(keyed.digest(), "little") or 1
+
+
+class People:
+    """Segments by person, in memory. `by_key` is what `Index.bind` takes."""
+
+    __slots__ = ("by_key", "names")
+
+    def __init__(self, by_key: dict[int, tuple[str, ...]]) -> None:
+        self.by_key = by_key
+        self.names = frozenset(name for names in set(by_key.values()) for name in names)
+
+    def __len__(self) -> int:
+        """Number of people with a segment."""
+        return len(self.by_key)
+
+    def segments(self, key: int) -> tuple[str, ...]:
+        """The names of a person's segments, sorted; none for an unknown person."""
+        return self.by_key.get(key, ())
+
+
+def load_people(path: str | Path, key_of: Callable[[str], int]) -> People:
+    """Read a people file. `key_of` makes the key of a user id, e.g. `partial(person_key, salt)`.
+
+    Raises PeopleError for a file that cannot be read, a malformed row, or more than the limits atop this file.
+    """
+    by_key: dict[int, tuple[str, ...]] = {}
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # equal sets of segments are kept once
+    for where, cells in _rows(Path(path)):
+        key = key_of(_name(where, "user id", cells[0]))
+        found = set(by_key.get(key, ()))
+        before = len(found)
+        for cell in cells[1:]:
+            for name in cell.split("|"):
+                if name.strip():
+                    found.add(intern(_name(where, "segment", name)))
+        if len(found) == before and not any(cell.strip(" |") for cell in cells[1:]):
+            raise PeopleError(f"{where}: no segment: expected user_id,segment,.. or user_id,a|b|c")
+        if len(found) > SEGMENTS_MAX:
+            raise PeopleError(f"{where}: {len(found)} segments of one person: at most {SEGMENTS_MAX}")
+        names = tuple(sorted(found))
+        by_key[key] = shared.setdefault(names, names)
+        if len(by_key) > PEOPLE_MAX:
+            raise PeopleError(f"{where}: more than {PEOPLE_MAX} people")
+    return People(by_key)
+
+
+def load_own_list(path: str | Path, key_of: Callable[[str], int]) -> NDArray[np.uint64]:
+    """The keys of an advertiser's own customers, sorted, each once: uint64[n].
+
+    Reads the first column of a CSV. Raises PeopleError as `load_people` does.
+    """
+    keys: list[int] = []
+    for where, cells in _rows(Path(path)):
+        keys.append(key_of(_name(where, "user id", cells[0])))
+        if len(keys) > PEOPLE_MAX:
+            raise PeopleError(f"{where}: more than {PEOPLE_MAX} rows")
+    return np.unique(np.array(keys, np.uint64))
+
+
+def _name(where: str, what: str, text: str) -> str:
+    """A checked user id or segment name."""
+    text = text.strip()
+    if not text:
+        raise PeopleError(f"{where}: empty {what}")
+    if len(text) > NAME_MAX_CHARS:
+        raise PeopleError(f"{where}: {what} of {len(text)} characters: at most {NAME_MAX_CHARS}")
+    if not text.isprintable():
+        raise PeopleError(f"{where}: {what} {text!r} holds a control character")
+    return text
+
+
+def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The rows of a CSV that hold something, each with its `file:line`, without the header."""
+    first = True
+    reader = None
+    try:
+        if path.stat().st_size > FILE_MAX_BYTES:
+            raise PeopleError(f"{path}: {path.stat().st_size} bytes: at most {FILE_MAX_BYTES}")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for cells in reader:
+                if not any(cell.strip() for cell in cells):
+                    continue
+                if not first or cells[0].strip().lower() != "user_id":
+                    yield f"{path}:{reader.line_num}", cells
+                first = False
+    except OSError as error:
+        raise PeopleError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise PeopleError(f"{path}:{_bad_line(path)}: not UTF-8: {error.reason}") from None
+    except csv.Error as error:
+        raise PeopleError(f"{path}:{reader.line_num if reader else 1}: not CSV: {error}") from None
+
+
+def _bad_line(path: Path) -> int:
+    """The number of the first line that is not UTF-8: text is decoded in blocks, so the reader cannot say."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1

@@ -1,0 +1,244 @@
+"""Explain one bid request step by step: what it became, who may bid and why not, each bid's fate, the price, the split.
+
+The request goes the real way (`Line.open`, the compiled step, the journal) on an empty ledger in a temporary folder:
+nothing is spent and nobody has been met yet. Remote endpoints are listed, not called.
+"""
+
+import tempfile
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from exchange import explained, reasons
+from exchange import market as mk
+from exchange.auction import sell
+from exchange.auction.venue import Venue
+from exchange.audience.language import View
+from exchange.config import Config, ConfigError, load_config, shipped
+from exchange.explained import BidFate, EndpointFacts, Explained, ImpFacts, NotAsked, Place, Presets, Sale, Who
+from exchange.line import Line
+from exchange.links import Links
+from exchange.opening import open_venue
+from exchange.openrtb import codes
+from exchange.openrtb.corpus import read_requests
+from exchange.openrtb.encode import cpm
+from exchange.openrtb.model import BidRequest
+from exchange.openrtb.validate import BadRequest
+from exchange.opportunity import UNSOLD_FLOOR_NANO, Opened, anonymous, kind_of, view_of
+from exchange.rent.ledger import Ledger
+from exchange.rent.report import Party
+
+
+def explain_file(path: str | Path, config_path: str | Path | None, as_json: bool) -> str:
+    """Explain the first bid request of a file (plain or wrapped), as text of at most 100 columns or as JSON.
+
+    config_path None = the demo's config. Raises ConfigError, OSError.
+    """
+    config_path = config_path or shipped("demo.toml")
+    config = load_config(config_path)
+    found = list(read_requests(Path(path)))
+    if not found:
+        raise ConfigError(f"{path}: no bid request in it")
+    facts = explain(config, found[0][1], time.time_ns())
+    facts.config, facts.file, facts.more = str(config_path), found[0][0], len(found) - 1
+    return msgspec.json.encode(facts).decode() if as_json else explained.render(facts)
+
+
+def explain(config: Config, body: bytes, now_ns: int) -> Explained:
+    """Hold the auction of one request at `now_ns` (or at its own ext.rentier.now_ns) and say all there is to know."""
+    config = deepcopy(config)
+    config.exchange.journal, config.server.test_clock = "bids", True
+    with tempfile.TemporaryDirectory(prefix="rentier-explain-") as folder:
+        config.exchange.ledger = folder
+        venue, key = open_venue(config)
+        try:
+            return _Case(config, venue, key, body, now_ns).explained(Path(folder))
+        finally:
+            venue.close()
+
+
+class _Case(Struct):
+    """One request on its way through one throw-away venue."""
+
+    config: Config
+    venue: Venue
+    salt: bytes
+    body: bytes
+    now_ns: int
+
+    def explained(self, folder: Path) -> Explained:
+        """All facts, in the order of the line."""
+        facts = Explained(currency=self.config.exchange.currency)
+        line = Line(self.venue, self.salt, Links(self.salt, ""))
+        try:
+            opened = line.open(self.body, self.now_ns)
+        except BadRequest as error:
+            facts.status, facts.errors, facts.id = 400, error.errors, error.id or ""
+            return facts
+        facts.id, facts.quoted, facts.time = opened.request.id, opened.currency, reasons.date_text(opened.now_ns)
+        rows = np.frombuffer(opened.opportunities, mk.OPPORTUNITY).copy()
+        rows["test"] = 0  # here nothing counts anyway, and a test leaves no rows to read
+        names = self.venue.names
+        facts.test = opened.request.test == 1
+        facts.format = "first price" if rows[0]["format"] == mk.FIRST_PRICE else "second price"
+        facts.place = _place(opened.request, rows[0], names)
+        facts.who, segments = self._who(opened.request, int(rows[0]["person_key"]))
+        cases = [self._case(opened, k, rows[k], segments, facts.place) for k in range(opened.n_imps)]
+        facts.endpoints = self._endpoints(line, opened, cases)
+        facts.imps = [self._imp(opened, k, rows[k], cases[k]) for k in range(opened.n_imps)]
+        if not opened.currency:
+            return facts
+        self._load(opened, rows)
+        values = []
+        for k, imp in enumerate(facts.imps):
+            self._ask(imp, cases[k])
+            self._sell(opened.now_ns, k)
+            values.append(self._values())
+        self.venue.close()
+        ledger = Ledger(folder)
+        for k, imp in enumerate(facts.imps):
+            self._fates(ledger, imp, k, values[k])
+            self._sale(ledger, imp, k, line.rates[opened.currency])
+        facts.status = 200 if any(imp.sale for imp in facts.imps) else 204
+        return facts
+
+    # ---- before the auction ------------------------------------------------------------------------------------
+
+    def _who(self, request: BidRequest, key: int) -> tuple[Who, list[str]]:
+        """Who the person is to the exchange, and the segments that count."""
+        seg_id = self.venue.index.seg_id
+        stored = {seg_id[name]: name for name in seg_id}
+        known = sorted(stored[i] for i in self.venue.index.bound.get(key, ()))
+        given: list[str] = []
+        nameless = anonymous(request, request.user, request.device)
+        if request.user is not None and not nameless:
+            given = [s.id or s.name for data in request.user.data for s in data.segment]
+        own = [
+            advertiser.name
+            for advertiser in self.config.advertiser
+            if reasons.contact_of(self.venue, key, self.venue.names.id("advertiser", advertiser.name))["flags"] & mk.OWN
+        ]
+        who = Who(known=key != 0, why=_named_by(request, nameless), segments=given, stored=known, own=own)
+        return who, sorted({*given, *known})
+
+    def _case(self, opened: Opened, k: int, row: Any, segments: list[str], place: Place) -> reasons.Case:
+        """Imp k as targets and blocks see it."""
+        imp = opened.request.imp[k]
+        seen = view_of(imp)[0]
+        view: View = reasons.view(seen, segments, place.country, place.device, place.domain, place.hour)
+        private = imp.pmp is not None and imp.pmp.private_auction == 1
+        return reasons.Case(opened.request, seen, view, int(row["person_key"]), opened.now_ns, private)
+
+    def _endpoints(self, line: Line, opened: Opened, cases: list[reasons.Case]) -> list[EndpointFacts]:
+        """Which endpoints would be asked, by the compiled match."""
+        eligible, found = line.eligible(opened), []
+        first = len(self.venue.lines) - len(self.config.endpoint)
+        for e, endpoint in enumerate(self.config.endpoint):
+            failing = [reasons.failing_leaf(self.venue.lines[first + e].target, case) for case in cases]
+            why = "" if e in eligible else f"target: {failing[0] or 'met by none of the imps'}"
+            found.append(EndpointFacts(endpoint.name, endpoint.url, e in eligible, why))
+        return found
+
+    def _imp(self, opened: Opened, k: int, row: Any, case: reasons.Case) -> ImpFacts:
+        """What is for sale, and from which price on."""
+        imp, floor = opened.request.imp[k], int(row["floor_nano"])
+        seller = f"{imp.bidfloor:g} {imp.bidfloorcur or 'USD'}" if imp.bidfloor > 0 else "none"
+        if floor >= UNSOLD_FLOOR_NANO:
+            seller += ", a currency without a rate: no bid reaches it"
+        media, sizes = list(case.view["media"]), list(case.view["sizes"])
+        if case.private:
+            media.append("private auction")
+        return ImpFacts(id=imp.id, media=media, sizes=sizes, seller_floor=seller, floor_nano=floor)
+
+    # ---- the auction -------------------------------------------------------------------------------------------
+
+    def _load(self, opened: Opened, rows: Any) -> None:
+        """Put the request where the compiled step reads it."""
+        query = np.frombuffer(opened.query, np.int32)
+        self.venue.arrays["query"][: query.size] = query
+        self.venue.arrays["opportunities"][: rows.size] = rows
+
+    def _ask(self, imp: ImpFacts, case: reasons.Case) -> None:
+        """Who is asked for this imp and who is not, as things stand before it."""
+        for c, name in enumerate(self.venue.campaign_names):
+            why = reasons.reason(self.venue, c, case)
+            if why:
+                imp.not_asked.append(NotAsked(name, why))
+            else:
+                imp.asked.append(name)
+
+    def _sell(self, now_ns: int, k: int) -> None:
+        """Sell imp k; imp by imp, so that what each leaves behind can be looked at."""
+        while sell.trade(self.venue.record, self.venue.campaigns, now_ns, k, k + 1) <= k:
+            self.venue.make_room()
+
+    def _values(self) -> dict[str, int]:
+        """What the imp just sold was worth to each campaign that was asked, nano."""
+        values: dict[str, int] = {}
+        for bid in self.venue.arrays["bids"][: self.venue.n_campaigns]:
+            values.setdefault(self.venue.campaign_names[bid["campaign"]], int(bid["value_nano"]))
+        return values
+
+    def _fates(self, ledger: Ledger, imp: ImpFacts, k: int, values: dict[str, int]) -> None:
+        """Read the bids of an imp back from the journal."""
+        rules = {f"{a.name}/{c.name}": c.rule for a in self.config.advertiser for c in a.campaign}
+        for row in ledger.bids[ledger.bids["imp_ix"] == k]:
+            name = ledger.names.text("campaign", int(row["campaign"]))
+            gross, net, fate = int(row["gross_nano"]), int(row["net_nano"]), int(row["fate"])
+            imp.bids.append(BidFate(name, rules[name], values[name], gross, net, fate, *codes.FATES[fate]))
+
+    def _sale(self, ledger: Ledger, imp: ImpFacts, k: int, rate_ppm: int) -> None:
+        """Read the win of an imp back from the journal, if it was sold."""
+        for row in ledger.wins[ledger.wins["imp_ix"] == k]:
+            total = int(row["buyer_total_nano"])
+            amounts = {party: int(row[f"{party}_nano"]) for party in mk.PARTIES}
+            imp.sale = Sale(
+                campaign=ledger.names.text("campaign", int(row["campaign"])),
+                creative=ledger.names.text("creative", int(row["creative"])),
+                first_price=int(row["price_rule"]) == mk.FIRST_PRICE,
+                bid_nano=int(row["bid_nano"]),
+                second_nano=int(row["second_nano"]),
+                floor_nano=int(row["floor_nano"]),
+                increment_nano=int(self.venue.record["increment_nano"][0]),
+                clearing_nano=int(row["clearing_nano"]),
+                buyer_total_nano=total,
+                quoted_cpm=cpm(mk.quote_down(int(row["clearing_nano"]), rate_ppm)),
+                own=bool(row["flags"] & mk.FLAG_OWN),
+                parties=[Party(party, nano, nano / total if total else 0.0) for party, nano in amounts.items()],
+                fees=Presets(self.config.fees.sell, self.config.fees.buy),
+            )
+
+
+def _place(request: BidRequest, row: Any, names: Any) -> Place:
+    """Where and when, as the auction sees it."""
+    country, device = int(row["country"]), codes.DEVICES[row["device"]]
+    if device == "other" and (request.device is None or request.device.devicetype != 8):
+        device = kind_of(request.device.ua) if request.device is not None else ""
+    return Place(
+        country=chr(country >> 8) + chr(country & 0xFF) if country else "",
+        device=device,
+        domain=names.text("domain", int(row["domain"])),
+        publisher=names.text("publisher", int(row["publisher"])),
+        hour=int(row["hour"]),
+    )
+
+
+def _named_by(request: BidRequest, nameless: bool) -> str:
+    """Which field names the person, or what forbids to look."""
+    user, device, regs = request.user, request.device, request.regs
+    if nameless:
+        if device is not None and (device.lmt or device.dnt):
+            return "device.lmt" if device.lmt else "device.dnt"
+        return "regs.coppa" if regs is not None and regs.coppa else "regs.gdpr without a consent text"
+    if user is not None and (user.id or user.buyeruid):
+        return "user.id" if user.id else "user.buyeruid"
+    if user is not None and any(e.uids for e in user.eids or (user.ext.eids if user.ext is not None else ())):
+        return "user.eids"
+    if device is not None and device.ifa:
+        return "device.ifa"
+    return "no user.id, buyeruid, eids or device.ifa"

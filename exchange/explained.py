@@ -1,0 +1,264 @@
+"""What `rentier explain` knows of one bid request, and the screen that shows it.
+
+Money is nano of the ledger currency; the screen shows prices as CPM, which is the same number.
+"""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from exchange.openrtb.coerce import Problem
+from exchange.rent.report import Party
+
+WIDTH: Final = 100  # columns
+LISTED: Final = 40  # campaigns of one kind on the screen; JSON has them all
+Row = Sequence[str]
+
+
+class Who(Struct):
+    """The person: known or not and by which field; segments of the request and of the people store; own lists."""
+
+    known: bool
+    why: str
+    segments: list[str]
+    stored: list[str]
+    own: list[str]
+
+
+class Place(Struct):
+    """Where and when; "" = not known; hour is the person's, 0..23."""
+
+    country: str
+    device: str
+    domain: str
+    publisher: str
+    hour: int
+
+
+class NotAsked(Struct):
+    """A campaign that was not asked for a price, and the first reason."""
+
+    campaign: str
+    why: str
+
+
+class BidFate(Struct):
+    """One bid: what the impression was worth to the campaign, what its rule bid, and what became of it."""
+
+    campaign: str
+    rule: str
+    value_nano: int
+    gross_nano: int
+    net_nano: int
+    fate: int
+    name: str
+    meaning: str
+
+
+class Presets(Struct):
+    """The fee presets that apply."""
+
+    sell: str
+    buy: str
+
+
+class Sale(Struct):
+    """The winner, the clearing sum and who gets what; `quoted_cpm` in the currency of the response."""
+
+    campaign: str
+    creative: str
+    first_price: bool
+    bid_nano: int
+    second_nano: int
+    floor_nano: int
+    increment_nano: int
+    clearing_nano: int
+    buyer_total_nano: int
+    quoted_cpm: float
+    own: bool
+    parties: list[Party]
+    fees: Presets
+
+
+class ImpFacts(Struct):
+    """One imp: what is for sale, who was asked, who bid, what came of it."""
+
+    id: str
+    media: list[str]
+    sizes: list[str]
+    seller_floor: str
+    floor_nano: int
+    asked: list[str] = []
+    not_asked: list[NotAsked] = []
+    bids: list[BidFate] = []
+    sale: Sale | None = None
+
+
+class EndpointFacts(Struct):
+    """A remote endpoint: would it be asked, and if not, why."""
+
+    name: str
+    url: str
+    eligible: bool
+    why: str
+
+
+class Explained(Struct):
+    """One request, explained. `status` is the HTTP status of the answer; `more` = requests left in the file."""
+
+    currency: str
+    config: str = ""
+    file: str = ""
+    more: int = 0
+    id: str = ""
+    status: int = 204
+    errors: list[Problem] = []
+    time: str = ""
+    quoted: str = ""
+    format: str = ""
+    test: bool = False
+    who: Who | None = None
+    place: Place | None = None
+    endpoints: list[EndpointFacts] = []
+    imps: list[ImpFacts] = []
+
+
+# ---- the screen ----------------------------------------------------------------------------------------------
+
+
+def render(facts: Explained) -> str:
+    """The facts as text, at most 100 columns wide."""
+    more = f", the first of {facts.more + 1} in it" if facts.more else ""
+    lines = [f"request {facts.id or '(no id)'} of {facts.file}{more}; config {facts.config}", ""]
+    if facts.errors:
+        lines += [f"1 validation: refused, 400 with {len(facts.errors)} errors"]
+        lines += [f"  {e.path}: {e.reason}, got {e.value!r}" for e in facts.errors]
+        return _text(lines)
+    lines += ["1 validation: accepted", "", "2 what it became", *_became(facts), ""]
+    for k, imp in enumerate(facts.imps):
+        lines += _imp(facts, k, imp)
+    if not facts.quoted:
+        lines.append("no auction: none of the currencies in cur has a rate in the config")
+    lines.append(f"answer: {facts.status}{_TEST if facts.test else ''}")
+    return _text(lines)
+
+
+_TEST: Final = " (test = 1: live, the same answer, but nothing is charged, learnt or written)"
+
+
+def _became(facts: Explained) -> list[str]:
+    """Step 2: person, place, terms, endpoints."""
+    who, place = facts.who, facts.place
+    assert who is not None and place is not None
+    known = "known, named by" if who.known else "unknown, because of"
+    lines = [
+        f"  person    {known} {who.why}",
+        f"  segments  {_list(who.segments)} in the request; {_list(who.stored)} in the people store",
+        f"  own list  {_list(who.own)}",
+        f"  place     country {place.country or '-'}, device {place.device or '-'}, domain {place.domain or '-'}, "
+        f"publisher {place.publisher or '-'}, hour {place.hour}",
+        f"  terms     {facts.format}, time {facts.time}, prices quoted in {facts.quoted or '-'}",
+    ]
+    for imp in facts.imps:
+        lines.append(
+            f"  imp {imp.id}: {', '.join(imp.media) or 'nothing'} {' '.join(imp.sizes)}, the seller's floor "
+            f"{imp.seller_floor}; floor in the auction {_cpm(imp.floor_nano)} {facts.currency} CPM"
+        )
+    for endpoint in facts.endpoints:
+        fate = "would be asked, is not called here" if endpoint.eligible else f"not asked, {endpoint.why}"
+        lines.append(f"  endpoint {endpoint.name}: {fate}")
+    return lines
+
+
+def _imp(facts: Explained, k: int, imp: ImpFacts) -> list[str]:
+    """Steps 3 to 6 for one imp."""
+    n, money = len(imp.asked) + len(imp.not_asked), facts.currency
+    lines = [f"imp {imp.id} ({k + 1} of {len(facts.imps)})", ""]
+    if not facts.quoted:
+        return []
+    lines.append(f"3 who may bid: {len(imp.asked)} of {n} campaigns")
+    lines += _table(("  campaign", "not asked, because of"), [(f"  {x.campaign}", x.why) for x in imp.not_asked])
+    lines += ["", f"4 the bids, {money} CPM: gross = what the buyer pays, net = what competes"]
+    lines += _table(
+        ("  campaign", "rule", "value", "gross", "net", "fate"),
+        [
+            (f"  {b.campaign}", b.rule, _cpm(b.value_nano), _cpm(b.gross_nano), _cpm(b.net_nano),
+             f"{b.name} ({b.fate}): {b.meaning}")
+            for b in imp.bids
+        ],
+        right=(2, 3, 4),
+    ) or ["  nobody was asked"]  # fmt: skip
+    lines.append("")
+    if imp.sale is None:
+        return [*lines, "5 the price: not sold", ""]
+    sale = imp.sale
+    own = ", to its own customer" if sale.own else ""
+    lines += [f"5 the price: sold to {sale.campaign} (creative {sale.creative}){own}", f"  {_sum(sale)}"]
+    if facts.quoted != facts.currency:
+        lines.append(f"  quoted: {sale.quoted_cpm:g} {facts.quoted} CPM, rounded down")
+    lines += ["", f"6 the split, fees sell = {sale.fees.sell}, buy = {sale.fees.buy}"]
+    if not sale.buyer_total_nano:
+        return [*lines, "  nothing to share: the price is 0", ""]
+    lines += _table(
+        ("  party", f"{money} CPM", "of the buyer's total"),
+        [(f"  {p.name}", _cpm(p.nano), f"{p.share:.2%}") for p in sale.parties if p.nano]
+        + [("  buyer's total", _cpm(sale.buyer_total_nano), "100.00%")],
+        right=(1, 2),
+    )
+    return [*lines, ""]
+
+
+def _sum(sale: Sale) -> str:
+    """The clearing sum in words and numbers."""
+    if sale.first_price:
+        return f"first price: the winner's own net bid, {_cpm(sale.bid_nano)}"
+    if not sale.second_nano:
+        return f"no runner-up: the floor, {_cpm(sale.clearing_nano)}"
+    return (
+        f"max(floor {_cpm(sale.floor_nano)}, runner-up {_cpm(sale.second_nano)} + increment "
+        f"{_cpm(sale.increment_nano)}), at most the winner's net {_cpm(sale.bid_nano)} = {_cpm(sale.clearing_nano)}"
+    )
+
+
+def _cpm(nano: int) -> str:
+    """Nano per impression as CPM, exact."""
+    text = f"{nano // 1_000_000}.{nano % 1_000_000:06d}"
+    return text[:-2] if text.endswith("00") else text
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _table(head: Row, rows: Sequence[Row], right: Sequence[int] = ()) -> list[str]:
+    """Lines of a table, the last column wrapped under itself; nothing without rows."""
+    if not rows:
+        return []
+    shown = rows[:LISTED]
+    widths = [max(len(row[k]) for row in (head, *shown)) for k in range(len(head) - 1)]
+    widths[0] = min(widths[0], 40)
+    lines = []
+    for row in (head, *shown):
+        cells = [
+            (cell[: w - 3] + "..." if len(cell) > w else cell).rjust(w) if k in right else
+            (cell[: w - 3] + "..." if len(cell) > w else cell).ljust(w)
+            for k, (cell, w) in enumerate(zip(row, widths, strict=False))
+        ]  # fmt: skip
+        start = "  ".join(cells) + "  "
+        last = row[-1].rjust(len(head[-1])) if len(head) - 1 in right else row[-1]
+        lines += textwrap.wrap(
+            start + last, WIDTH, subsequent_indent=" " * len(start), drop_whitespace=False, break_on_hyphens=False
+        ) if len(start + last) > WIDTH else [(start + last).rstrip()]  # fmt: skip
+    if len(rows) > LISTED:
+        lines.append(f"  ... and {len(rows) - LISTED} more (see --json)")
+    return lines
+
+
+def _text(lines: Iterable[str]) -> str:
+    """Join lines, breaking those that are too long."""
+    done: list[str] = []
+    for line in lines:
+        done += [line] if len(line) <= WIDTH else textwrap.wrap(line, WIDTH, subsequent_indent=" " * 12)
+    return "\n".join(done).rstrip()

@@ -1,0 +1,285 @@
+"""The line: one bid request from bytes to bytes, without sockets and without a clock.
+
+    open   decode, validate, encode                                  (may refuse: BadRequest)
+    close  screen remote answers, trade (one compiled step), answer  (the journal record exists before the reply)
+
+The server calls it live, `explain` and the replay call it too. Whoever calls passes the time. Notices to bidders and
+signed links are results here; sending them is the caller's business.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from exchange import market as mk
+from exchange.auction.sell import match_only
+from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
+from exchange.audience.people import person_key
+from exchange.config import ConfigError, Endpoint
+from exchange.links import BadToken, Links
+from exchange.openrtb import codes, screen
+from exchange.openrtb.encode import bid_response, cpm, forward
+from exchange.openrtb.response import Bid, SeatBid
+from exchange.openrtb.validate import BadRequest, decode
+from exchange.opportunity import Opened, Opportunities
+from exchange.quotes import (
+    AUCTION_ID,
+    CAMPAIGN,
+    CREATIVE,
+    CREATIVE_ID,
+    REMOTE_IX,
+    SERIAL,
+    Offer,
+    Offered,
+    Quotes,
+    Row,
+)
+
+BURLS_MAX: Final = 65_536  # remote wins whose burl waits for the impression
+NO_CONTENT: Final = (204, b"")
+_SOLD: Final = mk.packer(mk.SOLD)
+_REMOTE: Final = mk.packer(mk.REMOTE)
+_MSGPACK: Final = msgspec.msgpack.Encoder().encode
+
+
+class Answered(Struct, gc=False):
+    """What came of a request: HTTP status and body, imps sold, notices to send as (endpoint index, URL)."""
+
+    status: int
+    body: bytes
+    sold: int
+    notices: list[tuple[int, str]]
+
+
+class Answer(Protocol):
+    """One endpoint's answer as `close` takes it: result 0 = a body to read, else the fate code of the call."""
+
+    @property
+    def endpoint(self) -> int:
+        """Index of the endpoint."""
+
+    @property
+    def result(self) -> int:
+        """0, or the fate code."""
+
+    @property
+    def body(self) -> bytes:
+        """What it sent."""
+
+
+class Given(Struct, gc=False):
+    """An answer from somewhere else than a bidder: a journal, a test, an example."""
+
+    endpoint: int
+    result: int
+    body: bytes
+
+
+class Line:
+    """One venue behind the wire. `links` signs, `salt` keys people; full = journal raw inputs too."""
+
+    def __init__(self, venue: Venue, salt: bytes, links: Links) -> None:
+        config = venue.config
+        self.venue = venue
+        self.links = links
+        self.rates = {code: round(rate * mk.RATE_ONE_PPM) for code, rate in config.rates.items()}
+        self.rates[config.exchange.currency] = mk.RATE_ONE_PPM
+        self.opportunities = Opportunities(venue, salt, self.rates)
+        self.imps_max = config.server.imps_max
+        self.link_ttl_s = config.server.link_ttl_s
+        self.hold_s = config.server.hold_s
+        self.full = config.exchange.journal == "full"
+        self.test_clock = config.server.test_clock
+        self.endpoints: list[Endpoint] = config.endpoint
+        self.quotes = Quotes(links, self.rates, config.auction.min_to_win, self.hold_s)
+        self.domains = {d.lower(): a.name for a in config.advertiser for d in a.domains}
+        self.burls: dict[int, tuple[int, str]] = {}
+        try:
+            self.offers = [Offer(ad) for ad in venue.ads]
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        arrays = venue.arrays
+        self._query, self._opportunities, self._remote, self._sold = (
+            arrays[name].view(np.uint8).data for name in ("query", "opportunities", "remote", "sold")
+        )
+        self._n_remote = venue.record["n_remote"]
+
+    # ---- before the auction ------------------------------------------------------------------------------------
+
+    def open(self, body: bytes, now_ns: int) -> Opened:
+        """Read a request. Raises BadRequest with every problem; changes nothing."""
+        request = decode(body, self.imps_max)
+        if self.test_clock and request.ext is not None and request.ext.rentier is not None:
+            now_ns = request.ext.rentier.now_ns or now_ns
+        return self.opportunities.read(request, body, now_ns)
+
+    def eligible(self, opened: Opened) -> list[int]:
+        """Indices of the endpoints whose target this request meets on at least one imp."""
+        if not self.endpoints:
+            return []
+        self._load(opened)
+        match_only(self.venue.record)
+        found = np.bitwise_or.reduce(self.venue.arrays["found"][: opened.n_imps], axis=0)
+        first = self.venue.arrays["lines"].shape[0] - len(self.endpoints)
+        bits = [(first + e, e) for e in range(len(self.endpoints))]
+        return [e for bit, e in bits if int(found[bit >> 6]) >> (bit & 63) & 1]
+
+    def outgoing(self, opened: Opened, tmax_ms: int) -> bytes:
+        """The request as bidders get it: the original bytes, with the time they have, our format and our floors."""
+        floors: dict[int, tuple[float, str]] = {}
+        least = self.opportunities.floor_nano
+        if least > 0:
+            for ix, imp in enumerate(opened.request.imp):
+                own = screen.floor_nano(imp.bidfloor, imp.bidfloorcur, self.rates)
+                if own is not None and own < least:
+                    floors[ix] = (cpm(least), self.opportunities.ledger_currency)
+        format_ = opened.request.at if opened.request.at in (1, 2) else self.opportunities.format
+        return forward(opened.body, tmax_ms, format_, floors)
+
+    def _load(self, opened: Opened) -> None:
+        """Put a request's integers where the compiled step reads them."""
+        self._query[: len(opened.query)] = opened.query
+        self._opportunities[: len(opened.opportunities)] = opened.opportunities
+
+    # ---- the auction -------------------------------------------------------------------------------------------
+
+    def close(self, opened: Opened, answers: Sequence[Answer], now_ns: int) -> Answered:
+        """Sell the imps of a request at `now_ns`, with the endpoints' answers in order of endpoint."""
+        if self.full:
+            self.append_input(
+                mk.KIND_REQUEST,
+                now_ns,
+                _MSGPACK((opened.now_ns, opened.body, [(a.endpoint, a.result, a.body) for a in answers])),
+            )
+        if not opened.currency:
+            return Answered(204, b"", 0, [])
+        self._load(opened)
+        offers: list[Offered] = []
+        if answers:
+            offers = self._remote_bids(opened, answers)
+        self.venue.trade(now_ns, opened.n_imps)
+        if answers:
+            self._n_remote[0] = 0
+        return self._answer(opened, offers, now_ns)
+
+    def _remote_bids(self, opened: Opened, answers: Sequence[Answer]) -> list[Offered]:
+        """Screen the answers into REMOTE records. Returns the bids in the order of those records."""
+        names = self.venue.names
+        terms = screen.terms(opened.request, self.rates)
+        offers: list[Offered] = []
+        records: list[bytes] = []
+        failed: list[tuple[int, int]] = []
+        for answer in answers:
+            e, fate = answer.endpoint, answer.result
+            found: list[screen.Screened] = []
+            if not fate:
+                try:
+                    response = screen.decode_response(answer.body)
+                    found = screen.screen(terms, response, self.endpoints[e].name, REMOTE_MAX_PER_ENDPOINT)
+                    fate = codes.NO_BID
+                except screen.BadAnswer:
+                    fate = codes.BAD_ANSWER
+            if not found:
+                failed.append((e, fate))
+            for bid in found:
+                entity = person_key(self.opportunities.salt, f"{bid.seat}\0{bid.bid.id}")
+                seat = names.id("seat", bid.seat)
+                who = names.id("advertiser", self.domains.get(bid.advertiser, bid.advertiser))
+                records.append(_REMOTE.pack(bid.net_nano, entity, seat, who, e, max(bid.impix, 0), bid.fate))
+                offers.append(Offered(bid, e, response))
+        for e, fate in failed:
+            # one row per call that brought no bid, on the first imp, so that every call has its fate
+            records.append(_REMOTE.pack(0, 0, names.id("seat", self.endpoints[e].name), 0, e, 0, fate))
+        timeouts = sum(fate == codes.TIMEOUT for _, fate in failed)
+        if timeouts:
+            self.venue.arrays["opportunities"]["n_timeouts"][: opened.n_imps] = min(timeouts, 255)
+        packed = b"".join(records)
+        self._remote[: len(packed)] = packed
+        self._n_remote[0] = len(records)
+        return offers
+
+    def _answer(self, opened: Opened, offers: list[Offered], now_ns: int) -> Answered:
+        """Read what was sold and write the response."""
+        seats: dict[str, list[Bid]] = {}
+        rows: dict[int, Row] = {}
+        expires_s = now_ns // mk.NANO + self.link_ttl_s
+        bidid = ""
+        for ix in range(opened.n_imps):
+            row = rows[ix] = _SOLD.unpack_from(self._sold, ix * _SOLD.size)
+            campaign, remote_ix = row[CAMPAIGN], row[REMOTE_IX]
+            if campaign < 0 and remote_ix < 0:
+                continue
+            bidid = bidid or f"{row[AUCTION_ID]:x}"
+            creative_id = row[CREATIVE_ID] if campaign >= 0 else 0
+            token = self.links.token(row[AUCTION_ID], row[SERIAL], ix, 0, creative_id, expires_s)
+            if campaign >= 0:
+                offer = self.offers[row[CREATIVE]]
+                seats.setdefault(offer.seat, []).append(self.quotes.local_bid(opened, offer, ix, bidid, token, row))
+                continue
+            offered = offers[remote_ix]
+            bid, burl = self.quotes.remote_bid(opened, offered, ix, token, row, now_ns)
+            seats.setdefault(offered.screened.seat, []).append(bid)
+            if burl and row[SERIAL] >= 0:
+                self._remember(row[SERIAL], offered.endpoint, burl)
+        notices: list[tuple[int, str]] = []
+        if offers and opened.request.test != 1:
+            fates = self.venue.arrays["remote"]["fate"][: len(offers)].tolist()
+            notices = self.quotes.notices(opened, offers, fates, rows, now_ns)
+        if not seats:
+            return Answered(204, b"", 0, notices)
+        body = bid_response(
+            opened.request.id, bidid, opened.currency, [SeatBid(bid=tuple(bids), seat=s) for s, bids in seats.items()]
+        )
+        return Answered(200, body, sum(map(len, seats.values())), notices)
+
+    def _remember(self, serial: int, endpoint: int, burl: str) -> None:
+        """Keep a burl until its impression; the oldest goes when there are too many."""
+        while len(self.burls) >= BURLS_MAX:
+            self.burls.pop(next(iter(self.burls)))
+        self.burls[serial] = (endpoint, burl)
+
+    # ---- after the auction -------------------------------------------------------------------------------------
+
+    def follow(self, kind: int, token: str, now_ns: int) -> tuple[int, str, list[tuple[int, str]]]:
+        """A signed link was called: settle the impression or record the click.
+
+        Returns (kind recorded or 0, landing page of the creative or "", notices). Raises BadToken.
+        """
+        link = self.links.read(token, now_ns // mk.NANO)
+        if self.full:
+            self.append_input(mk.KIND_LINK, now_ns, _MSGPACK((kind, token)))
+        recorded = self.venue.event(kind, link.serial, link.auction_id, now_ns)
+        notices: list[tuple[int, str]] = []
+        if recorded == mk.KIND_IMPRESSION:
+            burl = self.burls.pop(link.serial, None)
+            if burl is not None:
+                notices.append(burl)
+        return recorded, self.landing(link.creative), notices
+
+    def landing(self, creative_id: int) -> str:
+        """The landing page of a creative by its id; "" when there is none."""
+        for offer in self.offers:
+            if offer.id == creative_id:
+                return offer.landing
+        return ""
+
+    def tick(self, now_ns: int) -> None:
+        """Move the clock without a request: expire holds, start and end flights."""
+        if self.full:
+            self.append_input(mk.KIND_TICK, now_ns, b"")
+        self.venue.tick(now_ns)
+
+    def append_input(self, kind: int, now_ns: int, payload: bytes) -> None:
+        """Journal one raw input; it takes its place in the order of records."""
+        journal, record = self.venue.journal, self.venue.record
+        if journal is None:
+            return
+        seq = int(record["seq"][0])
+        journal.append_input(seq, now_ns, kind, payload, int(record["config_version"][0]), 1)
+        record["seq"] = seq + 1
+
+
+__all__ = ["Answer", "Given", "Answered", "BadRequest", "BadToken", "Line"]

@@ -1,0 +1,72 @@
+"""Open a venue on a ledger folder: journal, names, salt, what the config knows of people, and what went before."""
+
+from pathlib import Path
+from typing import Any
+
+from exchange.auction.recover import recover
+from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
+from exchange.audience.people import PeopleError, load_own_list, load_people, person_key
+from exchange.config import Config, ConfigError, config_hash
+from exchange.population import Population
+from exchange.rent.journal import Journal
+from exchange.rent.ledger import Ledger
+from exchange.rent.names import Names, salt, write_meta
+
+
+def open_venue(config: Config) -> tuple[Venue, bytes]:
+    """A venue on the config's ledger folder, recovered to where its journal ends; and the ledger's salt.
+
+    Own lists, the people store and own shares of the population are loaded. Raises ConfigError, JournalError.
+    """
+    folder = Path(config.folder) / config.exchange.ledger
+    streams = ["auctions", "wins", "events"]
+    streams += ["bids"] if config.exchange.journal != "wins" else []
+    streams += ["inputs"] if config.exchange.journal == "full" else []
+    journal = Journal(folder, 0, tuple(streams), block_rows=block_rows(config))
+    names = Names(folder, config.server.names_max)
+    key = salt(folder)
+    venue = Venue(config, journal, names)
+    venue.record["config_version"] = names.id("config", config_hash(config))
+    recover(venue, Ledger(folder))
+    load_people_of(venue, key)
+    write_meta(folder, meta_of(venue))
+    return venue, key
+
+
+def block_rows(config: Config) -> int:
+    """Rows of a live journal block: small, but with room for two steps of every bid there can be."""
+    campaigns = sum(len(a.campaign) for a in config.advertiser)
+    return max(4_096, 4 * (campaigns + REMOTE_MAX_PER_ENDPOINT * len(config.endpoint)))
+
+
+def meta_of(venue: Venue) -> dict[str, Any]:
+    """The facts that stand beside a ledger: currency, fees, format, endpoints, budgets by campaign id, config hash."""
+    config = venue.config
+    rows = venue.campaigns[: venue.n_campaigns]
+    return {
+        "currency": config.exchange.currency,
+        "journal": config.exchange.journal,
+        "seed": config.exchange.seed,
+        "fees": {"sell": config.fees.sell, "buy": config.fees.buy},
+        "format": config.auction.format,
+        "endpoints": [endpoint.name for endpoint in config.endpoint],
+        "budgets_nano": {str(int(row["id"])): int(row["budget"]) for row in rows},
+        "config_sha": config_hash(config),
+    }
+
+
+def load_people_of(venue: Venue, key: bytes) -> None:
+    """Load what the config knows of people: segments, own lists, own shares. Raises ConfigError."""
+    config, folder = venue.config, Path(venue.config.folder)
+    try:
+        if config.exchange.people:
+            store = load_people(folder / config.exchange.people, lambda text: person_key(key, text))
+            venue.index.bind(store.by_key)
+        for advertiser in config.advertiser:
+            if advertiser.own_list:
+                listed = load_own_list(folder / advertiser.own_list, lambda text: person_key(key, text))
+                venue.mark_own(advertiser.name, listed)
+    except PeopleError as error:
+        raise ConfigError(str(error)) from None
+    if any(advertiser.own_share for advertiser in config.advertiser):
+        Population(config, key).mark_own(venue)

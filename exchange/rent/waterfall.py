@@ -1,0 +1,198 @@
+"""The waterfall: what the buyer pays on a clearing price, and which party receives which part of it.
+
+A *fee set* is one record of `market.FEES`. The auction works on the clearing price `c` (net); the buyer pays
+
+    total(c) = fixed + c + c * addon // base
+
+so a gross bid `g` enters the auction as `net(g) = (g - fixed) * base // (base + addon)`, and the total on any
+clearing price up to `net(g)` never exceeds `g`. What lies above the clearing price goes to the buy side
+(agency, dsp, data, verify, tax, fx), the clearing price itself to the sell side (publisher, exchange,
+supply_tech, hidden), each by its integer weights and largest remainder, ties to the lowest party: both sums
+are exact on every row. Amounts are nano; prices up to 10^12 and weights up to 10^4 fit int64.
+
+Sources of the presets, as shares of 10,000 of the buyer's total:
+
+- `isba2020`: ISBA/PwC Programmatic Supply Chain Transparency Study (2020): agency 700, dsp 800, demand
+  technology (data or verification) 1000, hidden ("unknown delta") 1500, exchange 800, supply technology 100,
+  publisher 5100.
+- `pmp2022`: private marketplaces in the second ISBA/PwC study (2022): publisher 70 % and more, unknown delta
+  below 1 %. Only these two are published; the split of the rest is a chosen default (agency 700, dsp 700,
+  demand technology 800, exchange 600, supply technology 110, hidden 90).
+- `none`: the publisher receives everything and nothing comes on top.
+
+The demand technology weight stands in the `data` slot; `split` hands it to `verify` for a campaign that
+targets no segments.
+"""
+
+import difflib
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+from exchange.market import BUY_PARTIES, FEES, PARTIES, SELL_PARTIES
+
+N_PARTIES: Final = len(PARTIES)
+WEIGHT_MAX: Final = 10_000
+_N_BUY: Final = len(BUY_PARTIES)
+_N_SELL: Final = len(SELL_PARTIES)
+_DATA: Final = PARTIES.index("data")
+_VERIFY: Final = PARTIES.index("verify")
+
+# preset -> (base, addon, fixed_nano, weights); a party that is not named receives nothing
+PRESETS: Final[dict[str, tuple[int, int, int, dict[str, int]]]] = {
+    "none": (10_000, 0, 0, {"publisher": 10_000}),
+    "isba2020": (
+        7_500,
+        2_500,
+        0,
+        {
+            "agency": 700,
+            "dsp": 800,
+            "data": 1_000,
+            "publisher": 5_100,
+            "exchange": 800,
+            "supply_tech": 100,
+            "hidden": 1_500,
+        },
+    ),
+    "pmp2022": (
+        7_800,
+        2_200,
+        0,
+        {
+            "agency": 700,
+            "dsp": 700,
+            "data": 800,
+            "publisher": 7_000,
+            "exchange": 600,
+            "supply_tech": 110,
+            "hidden": 90,
+        },
+    ),
+}
+
+
+def fee_set(sell: str, buy: str) -> np.void:
+    """Return the fee set that shares the clearing price by preset `sell` and adds the fees of preset `buy`.
+
+    A record of `market.FEES`. Raises ValueError that names the nearest preset.
+    """
+    base, addon, fixed_nano, buy_weights = PRESETS[_known("buy", buy)]
+    sell_weights = PRESETS[_known("sell", sell)][3]
+    return fee_record(
+        base,
+        addon,
+        fixed_nano,
+        tuple(buy_weights.get(party, 0) for party in BUY_PARTIES),
+        tuple(sell_weights.get(party, 0) for party in SELL_PARTIES),
+    )
+
+
+def fee_record(base: int, addon: int, fixed_nano: int, buy: tuple[int, ...], sell: tuple[int, ...]) -> np.void:
+    """Return a checked fee set of explicit numbers: weights in the order of BUY_PARTIES and SELL_PARTIES.
+
+    Raises ValueError when the kernels could not split every price by it exactly.
+    """
+    if not (0 < base <= WEIGHT_MAX and 0 <= addon <= 10 * base):
+        raise ValueError(f"fees: base = {base}, addon = {addon}: expected 0 < base <= 10000, 0 <= addon <= 10 base")
+    if not 0 <= fixed_nano <= 10**9:
+        raise ValueError(f"fees: fixed_nano = {fixed_nano}: expected 0 to 1e9 (1.00 per impression)")
+    if len(buy) != _N_BUY or len(sell) != _N_SELL:
+        raise ValueError(f"fees: expected {_N_BUY} buy weights and {_N_SELL} sell weights")
+    if not all(0 <= weight <= WEIGHT_MAX for weight in (*buy, *sell)):
+        raise ValueError(f"fees: weights {(*buy, *sell)}: expected each within 0 to {WEIGHT_MAX}")
+    if sum(sell) == 0:
+        raise ValueError("fees: nobody on the sell side receives the clearing price")
+    if (addon or fixed_nano) and sum(buy) == 0:
+        raise ValueError("fees: an amount comes on top but nobody on the buy side receives it")
+    row = np.zeros(1, FEES)
+    row[0] = (base, addon, fixed_nano, buy, sell)
+    record: np.void = row[0]
+    return record
+
+
+def _known(key: str, preset: str) -> str:
+    """Return `preset` if there is one of this name."""
+    if preset not in PRESETS:
+        near = difflib.get_close_matches(preset, PRESETS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"fees.{key} = {preset!r}: expected one of {', '.join(PRESETS)}{hint}")
+    return preset
+
+
+@njit(cache=True, nogil=True)
+def net_of(fees, gross):  # type: ignore[no-untyped-def]
+    """Return the net bid of a gross bid (nano): what it is worth in the auction; 0 when fees eat it."""
+    above = gross - fees.fixed_nano
+    if above <= 0:
+        return np.int64(0)
+    return above * fees.base // (fees.base + fees.addon)
+
+
+@njit(cache=True, nogil=True)
+def total_of(fees, clearing):  # type: ignore[no-untyped-def]
+    """Return the buyer's total (gross, nano) on a clearing price."""
+    return fees.fixed_nano + clearing + clearing * fees.addon // fees.base
+
+
+@njit(cache=True, nogil=True)
+def gross_floor(fees, floor):  # type: ignore[no-untyped-def]
+    """Return the least gross bid (nano) whose net reaches `floor`; 0 for a floor of 0."""
+    if floor <= 0:
+        return np.int64(0)
+    return fees.fixed_nano - (-(floor * (fees.base + fees.addon)) // fees.base)
+
+
+@njit(cache=True, nogil=True)
+def _settle(weights, n, first, amount, left, total, out):  # type: ignore[no-untyped-def]
+    """Hand the `left` units that rounding left over to the parties with the largest remainders, lowest first.
+
+    A party that got its unit has a negative remainder from then on, so it is not served twice.
+    """
+    for _ in range(left):
+        best, best_rest = 0, np.int64(-1)
+        for k in range(n):
+            rest = amount * weights[k] - out[first + k] * total
+            if rest > best_rest:
+                best, best_rest = k, rest
+        out[first + best] += 1
+
+
+@njit(cache=True, nogil=True)
+def _split_side(weights, n, first, amount, out):  # type: ignore[no-untyped-def]
+    """Split `amount` over `out[first : first + n]` by weight.
+
+    A quotient in double precision may be off by one where the exact one is at, or just below, a whole number. Both
+    come right in `_settle`: one too low leaves the largest remainder of all; one too high took the unit that its
+    remainder, just below `total`, earns anyway, because m such remainders leave at least m units.
+    """
+    total = np.int64(0)
+    for k in range(n):
+        total += weights[k]
+    if amount == 0 or total == 0:
+        for k in range(n):
+            out[first + k] = 0
+        return
+    inverse = 1.0 / total  # one division a side; weights and prices are limited so that products fit int64
+    left = amount
+    for k in range(n):
+        share = np.int64(amount * weights[k] * inverse)
+        out[first + k] = share
+        left -= share
+    _settle(weights, n, first, amount, left, total, out)
+
+
+@njit(cache=True, nogil=True)
+def split(fees, clearing, uses_data, out):  # type: ignore[no-untyped-def]
+    """Split the buyer's total on `clearing` (nano) into `out`: int64, 10 amounts in the order of PARTIES.
+
+    `uses_data` = 1 when the campaign targets segments: the demand technology fee is then a data fee, else it
+    pays for verification. sum(out[:6]) = total_of(clearing) - clearing and sum(out[6:]) = clearing, exactly.
+    """
+    on_top = total_of(fees, clearing) - clearing
+    _split_side(fees.buy, _N_BUY, 0, on_top, out)
+    _split_side(fees.sell, _N_SELL, _N_BUY, clearing, out)
+    if not uses_data:
+        out[_VERIFY] += out[_DATA]
+        out[_DATA] = 0

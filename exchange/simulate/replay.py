@@ -1,0 +1,112 @@
+"""Replay: feed a ledger's raw inputs to a fresh exchange and compare every row it writes, byte by byte.
+
+Works on ledgers written with `journal = "full"`: each input carries the raw request, the raw remote answers or the
+link, and the times. The salt and the names are those of the ledger.
+"""
+
+import shutil
+import tempfile
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from exchange import market as mk
+from exchange.config import Config, ConfigError
+from exchange.line import Given, Line
+from exchange.links import BadToken, Links
+from exchange.opening import open_venue
+from exchange.rent.ledger import Ledger
+from exchange.rent.names import salt
+
+STREAMS: Final = ("auctions", "bids", "wins", "events")
+
+
+class Difference(Struct):
+    """One row that came out differently: which stream, where, which field, what stood there and what came now."""
+
+    stream: str
+    row: int
+    seq: int
+    field: str
+    expected: str
+    found: str
+
+
+class Replayed(Struct):
+    """What a replay compared."""
+
+    inputs: int
+    rows: dict[str, int]
+    differences: list[Difference]
+
+
+def replay(config: Config, ledger: Ledger, folder: Path) -> int:
+    """Feed the inputs of `ledger` to a fresh exchange that writes to `folder`. Returns the number of inputs."""
+    config = deepcopy(config)
+    config.exchange.ledger = str(folder)
+    venue, key = open_venue(config)
+    line = Line(venue, key, Links(key, config.server.public_url))
+    n = 0
+    for record in ledger.inputs():
+        n += 1
+        if record.kind == mk.KIND_REQUEST:
+            opened_ns, body, answers = msgspec.msgpack.decode(record.payload)
+            given = [Given(endpoint, result, answer) for endpoint, result, answer in answers]
+            line.close(line.open(body, opened_ns), given, record.ts_ns)
+        elif record.kind == mk.KIND_LINK:
+            kind, token = msgspec.msgpack.decode(record.payload)
+            try:
+                line.follow(kind, token, record.ts_ns)
+            except BadToken as error:
+                raise ConfigError(f"input {record.seq}: {error}: is the salt that of the ledger?") from None
+        elif record.kind == mk.KIND_TICK:
+            line.tick(record.ts_ns)
+    venue.close()
+    return n
+
+
+def compare(config: Config, path: Path) -> Replayed:
+    """Replay the ledger at `path` and compare all its rows. Raises ConfigError when it holds no inputs."""
+    ledger = Ledger(path)
+    with tempfile.TemporaryDirectory(prefix="rentier-replay-") as name:
+        folder = Path(name)
+        (folder / "salt").write_bytes(salt(path))
+        shutil.copy(path / "names.tsv", folder / "names.tsv")
+        n = replay(config, ledger, folder)
+        if n == 0:
+            raise ConfigError(f'{path}: no inputs to replay; write the ledger with [exchange] journal = "full"')
+        again = Ledger(folder)
+        rows = {stream: int(getattr(ledger, stream).size) for stream in STREAMS}
+        found = [d for stream in STREAMS for d in _differences(stream, getattr(ledger, stream), getattr(again, stream))]
+    return Replayed(n, rows, found)
+
+
+def _differences(stream: str, old: Any, new: Any) -> list[Difference]:
+    """The first differing field of the first differing row of a stream, if any."""
+    n = min(old.size, new.size)
+    width = old.dtype.itemsize
+    unlike = np.any(
+        np.ascontiguousarray(old[:n]).view(np.uint8).reshape(n, width)
+        != np.ascontiguousarray(new[:n]).view(np.uint8).reshape(n, width),
+        axis=1,
+    )
+    if unlike.any():
+        row = int(np.argmax(unlike))
+        for name in old.dtype.names:
+            if old[row][name] != new[row][name]:
+                return [Difference(stream, row, int(old[row]["seq"]), name, str(old[row][name]), str(new[row][name]))]
+    if old.size != new.size:
+        return [Difference(stream, n, 0, "rows", str(old.size), str(new.size))]
+    return []
+
+
+def render(found: Replayed) -> str:
+    """One line, or the first difference of each stream."""
+    lines = [f"replay: {found.inputs} inputs, {sum(found.rows.values())} rows, {len(found.differences)} differences"]
+    for d in found.differences:
+        lines.append(f"  {d.stream} row {d.row} (seq {d.seq}): {d.field} was {d.expected}, now {d.found}")
+    return "\n".join(lines)

@@ -1,0 +1,219 @@
+"""What the exchange remembers between auctions: where money, contacts, holds and open journal blocks lie.
+
+Everything lies in arrays whose addresses stand in one record, VENUE, so that a compiled step takes one
+argument. Only awards and events change it (awards.py). Here: the record, the contact tables, the journal's heads.
+"""
+
+from typing import Final
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from exchange import market as mk
+
+# Step statuses: why a compiled step stopped before it changed anything.
+DONE: Final = 0
+ROLL: Final = 1  # an open journal block is full
+GROW: Final = 2  # the contact table is full
+
+ADDRESSES: Final = (
+    "lines", "own_need", "alive", "rows", "seg_in", "seg_default", "seg_out", "query", "found",
+    "opportunities", "remote", "sold", "bids", "imps", "results", "fees", "rules", "factors",
+    "people", "pairs", "contacts", "awards", "fate_counts",
+    "auctions_block", "bids_block", "wins_block", "events_block",
+)  # fmt: skip
+COUNTS: Final = (
+    "n_campaigns", "n_lines", "n_words", "n_rows", "n_segs", "n_groups", "n_advertisers", "n_rules", "n_factors",
+    "n_endpoints", "query_max", "imps_max", "remote_max", "bids_max", "n_remote",
+    "people_size", "people_used", "pairs_size", "pairs_used", "people_max", "awards_size",
+    "auctions_rows", "bids_rows", "wins_rows", "events_rows",
+)  # fmt: skip
+SETTINGS: Final = (
+    "seed", "now_ns", "day", "wake_ns", "hold_ns", "auction", "serial", "oldest", "seq", "worker",
+    "config_version", "snapshot_version", "increment_nano", "other_seat", "min_to_win", "write_bids", "write",
+    "status", "n_held", "n_lost_holds", "n_unknown_people", "n_auctions", "n_sold", "n_impressions", "n_clicks",
+    "n_releases", "n_unpaid", "clearing_nano", "billed_nano",
+)  # fmt: skip
+VENUE: Final = mk.shape([(name, "i8") for name in (*ADDRESSES, *COUNTS, *SETTINGS)])
+DAY_NS: Final = 86_400 * mk.NANO
+_BLOCK_BYTES: Final = mk.BLOCK.itemsize
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+BLOCK, CONTACT, EVENT_ROW = mk.BLOCK, mk.CONTACT, mk.EVENT_ROW
+
+
+@intrinsic
+def at(typingctx, address):  # type: ignore[no-untyped-def]
+    """A machine address as a pointer for `carray`."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), build
+
+
+@intrinsic
+def lowest_bit(typingctx, word):  # type: ignore[no-untyped-def]
+    """Index of the lowest set bit of a uint64 that is not zero."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), build
+
+
+# ---- contacts: open addressing; local advertisers person-major, others by (person, advertiser) ---------------
+
+
+@njit(cache=True, nogil=True)
+def find(keys, size, key):  # type: ignore[no-untyped-def]
+    """Slot of `key` in an open-addressing table of `size` (power of two), or -1 - the free slot it would take."""
+    mask = np.int64(size - 1)
+    slot = np.int64((key * _GOLDEN) >> np.uint64(20)) & mask
+    while keys[slot] != np.uint64(0):
+        if keys[slot] == key:
+            return slot
+        slot = (slot + 1) & mask
+    return -1 - slot
+
+
+@njit(cache=True, nogil=True)
+def person_row(v, person_key):  # type: ignore[no-untyped-def]
+    """Row of a person in the contact table; negative when never met."""
+    return find(carray(at(v.people), v.people_size, np.uint64), v.people_size, np.uint64(person_key))
+
+
+@njit(cache=True, nogil=True)
+def pair_key(person_key, advertiser):  # type: ignore[no-untyped-def]
+    """Key of (person, advertiser) for advertisers that are not in the config; never 0."""
+    return (np.uint64(person_key) ^ (np.uint64(advertiser) * _GOLDEN)) | np.uint64(1)
+
+
+@njit(cache=True, nogil=True)
+def contact_ix(v, person_key, advertiser, make):  # type: ignore[no-untyped-def]
+    """Index into the contacts of (person, advertiser), or -1; `make` adds it (the caller saw to the room).
+
+    Beyond `people_max` people, or pairs, nobody new is added: -1.
+    """
+    if np.uint64(person_key) == np.uint64(0):
+        return np.int64(-1)
+    if advertiser >= 1 and advertiser <= v.n_advertisers:
+        slot = person_row(v, person_key)
+        if slot < 0:
+            if not make or v.people_used >= v.people_max:
+                return np.int64(-1)
+            slot = -1 - slot
+            carray(at(v.people), v.people_size, np.uint64)[slot] = np.uint64(person_key)
+            v.people_used += 1
+        return slot * v.n_advertisers + np.int64(advertiser) - 1
+    key = pair_key(person_key, advertiser)
+    pairs = carray(at(v.pairs), v.pairs_size, np.uint64)
+    slot = find(pairs, v.pairs_size, key)
+    if slot < 0:
+        if not make or v.pairs_used >= v.people_max:
+            return np.int64(-1)
+        slot = -1 - slot
+        pairs[slot] = key
+        v.pairs_used += 1
+    return v.people_size * v.n_advertisers + slot
+
+
+@njit(cache=True, nogil=True)
+def crowded(v):  # type: ignore[no-untyped-def]
+    """True when a contact table must grow before another person is added (load above 0.6, limit not reached)."""
+    people = v.people_used < v.people_max and v.people_used * 5 >= v.people_size * 3 - 5
+    return people or (v.pairs_used < v.people_max and v.pairs_used * 5 >= v.pairs_size * 3 - 5)
+
+
+@njit(cache=True, nogil=True)
+def rehash_into(venue, old_people, old_pairs, old_contacts):  # type: ignore[no-untyped-def]
+    """Move every contact into the new, larger tables that the venue points to already."""
+    v = venue[0]
+    contacts = carray(at(v.contacts), v.people_size * v.n_advertisers + v.pairs_size, CONTACT)
+    people = carray(at(v.people), v.people_size, np.uint64)
+    pairs = carray(at(v.pairs), v.pairs_size, np.uint64)
+    for old in range(old_people.size):
+        if old_people[old] != np.uint64(0):
+            slot = -1 - find(people, v.people_size, old_people[old])
+            people[slot] = old_people[old]
+            for a in range(v.n_advertisers):
+                contacts[slot * v.n_advertisers + a] = old_contacts[old * v.n_advertisers + a]
+    first, old_first = v.people_size * v.n_advertisers, old_people.size * v.n_advertisers
+    for old in range(old_pairs.size):
+        if old_pairs[old] != np.uint64(0):
+            slot = -1 - find(pairs, v.pairs_size, old_pairs[old])
+            pairs[slot] = old_pairs[old]
+            contacts[first + slot] = old_contacts[old_first + old]
+
+
+@njit(cache=True, nogil=True)
+def mark_own_in(venue, keys, advertiser):  # type: ignore[no-untyped-def]
+    """Put people on an advertiser's own list. Returns how many of `keys` were done before the table filled."""
+    v = venue[0]
+    contacts = carray(at(v.contacts), v.people_size * v.n_advertisers + v.pairs_size, CONTACT)
+    for k in range(keys.size):
+        if crowded(v):
+            return k
+        ix = contact_ix(v, keys[k], advertiser, True)
+        if ix >= 0:
+            contacts[ix].flags |= np.uint16(mk.OWN)
+        else:
+            v.n_unknown_people += 1
+    return keys.size
+
+
+# ---- journal rows ----------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def stamp(v, row, kind, now_ns):  # type: ignore[no-untyped-def]
+    """Fill the head that every journal row starts with, and take its sequence number."""
+    row.seq = np.uint64(v.seq)
+    v.seq += 1
+    row.ts_ns = now_ns
+    row.config_version = np.uint32(v.config_version)
+    row.snapshot_version = np.uint32(v.snapshot_version)
+    row.worker = np.uint16(v.worker)
+    row.kind = np.uint16(kind)
+
+
+@njit(cache=True, nogil=True)
+def block_count(address):  # type: ignore[no-untyped-def]
+    """Rows in the open block at `address`."""
+    return carray(at(address), 1, BLOCK)[0].count
+
+
+@njit(cache=True, nogil=True)
+def commit_row(address):  # type: ignore[no-untyped-def]
+    """Count the row just written into the open block: from here on readers see it."""
+    carray(at(address), 1, BLOCK)[0].count += 1
+
+
+@njit(cache=True, nogil=True)
+def events_full(v):  # type: ignore[no-untyped-def]
+    """True when the open events block has no room for two more rows (a release and what caused it)."""
+    return v.write and block_count(v.events_block) + 2 > v.events_rows
+
+
+@njit(cache=True, nogil=True)
+def event_row(v, kind, now_ns, award, paid_nano, cum_rent_nano, contact_n):  # type: ignore[no-untyped-def]
+    """Append one event of an award."""
+    if not v.write:
+        return
+    count = block_count(v.events_block)
+    row = carray(at(v.events_block + _BLOCK_BYTES), v.events_rows, EVENT_ROW)[count]
+    stamp(v, row, kind, now_ns)
+    row.auction_id = award.auction_id
+    row.serial = award.serial
+    row.person_key = award.person_key
+    row.paid_nano = paid_nano
+    row.cum_rent_nano = cum_rent_nano
+    row.campaign = award.campaign_id
+    row.advertiser = award.advertiser
+    row.contact_n = np.uint32(contact_n)
+    row.imp_ix = award.imp_ix
+    row.slot = award.slot
+    commit_row(v.events_block)

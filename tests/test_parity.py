@@ -1,0 +1,208 @@
+"""Parity: the real HTTP server, the simulation and the replay give the same winners, prices, money and knobs, exactly.
+
+The server's clock is driven by the requests (test_clock), and its impressions and clicks come over the signed links in
+the order in which the simulation delivers its own.
+"""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import uvloop
+
+from exchange import market as mk
+from exchange.auction.venue import Venue
+from exchange.config import Config, parse_config
+from exchange.live import Live
+from exchange.openrtb import codes
+from exchange.population import Population
+from exchange.rent.ledger import Ledger
+from exchange.rent.names import salt
+from exchange.rent.reconcile import reconcile
+from exchange.simulate.replay import compare
+from exchange.simulate.run import Simulation
+from tests.bidder import Bidder, erratic
+from tests.markets import eight_rules
+
+WIN_FIELDS = [n for n in mk.WIN_ROW.names if n not in ("seq", "publisher", "domain", "creative", "campaign", "seat")]
+
+
+class Client:
+    """A keep-alive HTTP client that asks one thing at a time."""
+
+    async def connect(self, address: str) -> "Client":
+        host, port = address.split(":")
+        self.reader, self.writer = await asyncio.open_connection(host, int(port))
+        return self
+
+    async def call(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+        self.writer.write(f"{method} {target} HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = 0
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        return int(head.split(b" ", 2)[1]), await self.reader.readexactly(length)
+
+
+async def drive(live: Live, visits: int) -> int:
+    """Send the population's visits and deliver what they cause, as the simulation's loop does. Returns 200s."""
+    population = Population(live.config, salt(live.folder))
+    client = await Client().connect(live.address)
+    views: list[tuple[int, str]] = []
+    clicks: list[tuple[int, str]] = []
+    view_ns = live.config.population.view_delay_ms * 1_000_000
+    click_ns = live.config.population.click_delay_ms * 1_000_000
+
+    async def deliver(now_ns: int) -> None:
+        while True:
+            view = views[0] if views and views[0][0] <= now_ns else None
+            click = clicks[0] if clicks and clicks[0][0] <= now_ns else None
+            if view is not None and (click is None or view[0] <= click[0]):
+                status, _ = await client.call("GET", f"/i?t={view[1]}&now_ns={view[0]}")
+                assert status == 200
+                views.pop(0)
+            elif click is not None:
+                status, _ = await client.call("GET", f"/c?t={click[1]}&now_ns={click[0]}")
+                assert status == 302
+                clicks.pop(0)
+            else:
+                return
+
+    answered = 0
+    for t in range(visits):
+        visit = population.at(t)
+        now_ns = int(visit["now_ns"])
+        await deliver(now_ns)
+        status, body = await client.call("POST", "/openrtb2/auction", population.request(visit, test_clock=True))
+        assert status in (200, 204)
+        if status == 204:
+            continue
+        answered += 1
+        response = msgspec.json.decode(body)
+        bids = [bid for seat in response["seatbid"] for bid in seat["bid"]]
+        for bid in sorted(bids, key=lambda bid: int(bid["impid"])):
+            token = bid["burl"].partition("/i?t=")[2]
+            seen, clicked = population.truth(visit, int(bid["impid"]) - 1)
+            if seen:
+                views.append((now_ns + view_ns, token))
+            if clicked:
+                clicks.append((now_ns + click_ns, token))
+    end_ns = int(live.venue.record["now_ns"][0]) + live.config.server.hold_s * mk.NANO
+    await deliver(end_ns)
+    return answered
+
+
+async def serve_visits(config: Config, visits: int) -> tuple[Live, int]:
+    live = Live(config)
+    await live.start()
+    answered = await drive(live, visits)
+    live.line.tick(int(live.venue.record["now_ns"][0]) + config.server.hold_s * mk.NANO)
+    await live.stop()
+    return live, answered
+
+
+def contacts_of(venue: Venue) -> dict[tuple[int, int], tuple[int, ...]]:
+    """Every remembered contact by (person, advertiser), wherever it lies in the table."""
+    columns = int(venue.record["n_advertisers"][0])
+    people, contacts = venue.arrays["people"], venue.arrays["contacts"]
+    found = {}
+    for slot in np.flatnonzero(people):
+        for column in range(columns):
+            contact = contacts[slot * columns + column]
+            if contact != np.zeros((), mk.CONTACT):
+                found[int(people[slot]), column] = contact.tolist()
+    return found
+
+
+def run_both(tmp_path: Path, visits: int) -> tuple[Live, Simulation, Ledger, Ledger]:
+    text = eight_rules(str(tmp_path / "live"), server="test_clock = true", extra='journal = "full"')
+    live, answered = uvloop.run(serve_visits(parse_config(text), visits))
+    assert answered > visits * 0.3
+    config = parse_config(eight_rules(str(tmp_path / "sim"), extra='journal = "bids"'))
+    simulation = Simulation(config, None, salt=salt(tmp_path / "live"))
+    simulation.run(visits)
+    run = simulation.finish()
+    assert run.ledger is not None
+    return live, simulation, Ledger(tmp_path / "live"), run.ledger
+
+
+def assert_equal_worlds(live: Live, simulation: Simulation, served: Ledger, simulated: Ledger) -> None:
+    """Winners, prices, splits, money, contacts, knobs: all equal; names may have other numbers."""
+    assert served.wins.size == simulated.wins.size > 0
+    for field in WIN_FIELDS:
+        assert np.array_equal(served.wins[field], simulated.wins[field]), field
+    for kind in ("campaign", "seat", "publisher", "domain", "creative"):
+        ours = [served.names.text(kind, int(i)) for i in served.wins[kind]]
+        theirs = [simulated.names.text(kind, int(i)) for i in simulated.wins[kind]]
+        assert ours == theirs, kind
+    for field in ("auction_id", "gross_nano", "net_nano", "fate", "imp_ix"):
+        assert np.array_equal(served.bids[field], simulated.bids[field]), field
+    for field in ("auction_id", "serial", "kind", "ts_ns", "paid_nano", "cum_rent_nano", "contact_n", "person_key"):
+        assert np.array_equal(served.events[field], simulated.events[field]), field
+    ours, theirs = live.venue.campaigns, simulation.venue.campaigns
+    for field in ours.dtype.names:
+        assert np.array_equal(ours[field], theirs[field]), field
+    assert contacts_of(live.venue) == contacts_of(simulation.venue)
+
+
+def test_server_equals_simulation_equals_replay(tmp_path: Path) -> None:
+    live, simulation, served, simulated = run_both(tmp_path, 10_000)
+    assert_equal_worlds(live, simulation, served, simulated)
+    campaigns = live.venue.campaigns[:8]
+    assert (campaigns["available"] < campaigns["budget"] // 50).any(), "no budget ran out: the test is too easy"
+    kinds = set(served.events["kind"].tolist())
+    assert kinds == {mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_RELEASE}
+    assert len(set(served.wins["campaign"].tolist())) >= 7
+    again = compare(live.config, tmp_path / "live")
+    assert again.differences == []
+    assert again.inputs > 10_000
+
+
+@pytest.mark.torture
+def test_parity_over_many_auctions(tmp_path: Path) -> None:
+    assert_equal_worlds(*run_both(tmp_path, 60_000))
+
+
+async def serve_with_bidders(tmp_path: Path, visits: int) -> Config:
+    bidders = [await Bidder(f"dsp{i}", erratic(i)).start() for i in range(3)]
+    text = eight_rules(str(tmp_path / "live"), extra='journal = "full"', server="timeout_ms = 60")
+    for i, bidder in enumerate(bidders):
+        target = "country in [FR, DE, GB]" if i else ""
+        text += f'\n[[endpoint]]\nname = "dsp{i}"\nurl = "{bidder.url}/bid"\ntarget = "{target}"\n'
+    config = parse_config(text)
+    live = Live(config)
+    await live.start()
+    population = Population(config, salt(live.folder))
+    clients = [await Client().connect(live.address) for _ in range(8)]
+
+    async def traffic(client: Client, first: int) -> None:
+        for t in range(first, visits, len(clients)):
+            status, body = await client.call("POST", "/openrtb2/auction", population.request(population.at(t)))
+            assert status in (200, 204)
+            for seat in msgspec.json.decode(body)["seatbid"] if status == 200 else ():
+                for bid in seat["bid"]:
+                    token = bid["burl"].partition("/i?t=")[2]
+                    if t % 5:
+                        assert (await client.call("GET", f"/i?t={token}"))[0] == 200
+                    if t % 7 == 0:
+                        assert (await client.call("GET", f"/c?t={token}"))[0] in (204, 302)
+
+    await asyncio.gather(*(traffic(client, k) for k, client in enumerate(clients)))
+    await live.stop()
+    for bidder in bidders:
+        await bidder.stop()
+    return config
+
+
+def test_a_live_run_with_remote_bidders_replays_to_the_same_rows(tmp_path: Path) -> None:
+    config = uvloop.run(serve_with_bidders(tmp_path, 600))
+    ledger = Ledger(tmp_path / "live")
+    fates = set(ledger.bids["fate"][ledger.bids["endpoint"] >= 0].tolist())
+    assert {codes.WON, codes.OUTBID, codes.TIMEOUT, codes.BAD_ANSWER, codes.NO_BID, codes.MISSING_MARKUP} <= fates
+    assert (ledger.wins["campaign"] < 0).any() and (ledger.wins["campaign"] >= 0).any()
+    again = compare(config, tmp_path / "live")
+    assert again.differences == []
+    assert reconcile(ledger).differences == []

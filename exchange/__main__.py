@@ -4,6 +4,7 @@ Bad input is one line on stderr and exit code 2; a ledger that does not balance 
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,19 +36,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     from exchange.rent.blocks import LedgerError
 
     try:
-        return int(args.run(args) or 0)
+        code = int(args.run(args) or 0)
+        sys.stdout.flush()
+        return code
     except (ConfigError, LedgerError, PeopleError) as error:
         print(f"rentier {args.command}: {error}", file=sys.stderr)
         return 2
     except Quit as quit_:
         print(f"rentier {args.command}: {quit_}", file=sys.stderr)
         return quit_.code
+    except BrokenPipeError:
+        # whoever read our output has seen enough; nothing may be written to it at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         print(f"rentier {args.command}:{where}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        return 0
     except KeyboardInterrupt:
         return 130
 
@@ -93,7 +98,10 @@ def parser() -> argparse.ArgumentParser:
     )
     _ledger_and_json(sub)
     sub = command(
-        "replay", _replay, "Feed a ledger's raw inputs again and compare every row.", "rentier replay demo-ledger"
+        "replay",
+        _replay,
+        "Feed a ledger's raw inputs again and compare every row.",
+        "rentier replay ledger --config configs/demo.toml",
     )
     sub.add_argument("ledger", type=Path, help='folder of a ledger written with journal = "full"')
     sub.add_argument("--config", type=Path, required=True, help="the config it was written with")

@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e15)]  # so never infinite
+Finite = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
+SEED_MAX = 2**63 - 1
 CapCount = Annotated[int, Meta(ge=1, le=60_000)]
 
 
@@ -30,7 +32,7 @@ class Exchange(Struct, forbid_unknown_fields=True):
     ledger: str = "ledger"  # folder of the journal, beside it the names and the salt
     journal: str = "bids"  # wins = auctions, wins, events | bids = also every bid | full = also raw inputs
     people: str = ""  # CSV of user ids and their segments, known before any request says so
-    seed: Annotated[int, Meta(ge=0)] = 0  # of every draw: ties, rules' own draws, the population
+    seed: Annotated[int, Meta(ge=0, le=SEED_MAX)] = 0  # of every draw: ties, rules' own draws, the population
     shards: Annotated[int, Meta(ge=1, le=1)] = 1  # sub-markets by person; one until shards exist
 
 
@@ -46,9 +48,7 @@ class Server(Struct, forbid_unknown_fields=True):
     header_max_bytes: Annotated[int, Meta(ge=512, le=1_048_576)] = 16_384
     imps_max: Annotated[int, Meta(ge=1, le=256)] = 64  # imps in one request
     connections_max: Annotated[int, Meta(ge=1, le=65_536)] = 2_048
-    in_flight_max: Annotated[int, Meta(ge=1, le=65_536)] = (
-        1_024  # auctions waiting for remote answers; more get 503
-    )
+    in_flight_max: Annotated[int, Meta(ge=1, le=65_536)] = 1_024  # auctions waiting for remote answers; more get 503
     read_timeout_ms: Annotated[int, Meta(ge=100)] = 5_000  # from the first byte of a request to its last
     idle_timeout_ms: Annotated[int, Meta(ge=100)] = 75_000  # a silent keep-alive connection
     drain_timeout_ms: Annotated[int, Meta(ge=0)] = 5_000  # on SIGTERM: how long in-flight auctions may finish
@@ -56,13 +56,9 @@ class Server(Struct, forbid_unknown_fields=True):
     link_ttl_s: Annotated[int, Meta(ge=1, le=2_592_000)] = 3_600  # signed links expire
     awards_max: Annotated[int, Meta(ge=1024, le=16_777_216)] = 262_144  # awards remembered, power of two
     people_max: Annotated[int, Meta(ge=1024, le=33_554_432)] = 4_194_304  # people with contacts remembered
-    names_max: Annotated[int, Meta(ge=1024)] = (
-        1_000_000  # publishers, domains, advertisers first seen in traffic
-    )
+    names_max: Annotated[int, Meta(ge=1024)] = 1_000_000  # publishers, domains, advertisers first seen in traffic
     notices_max: Annotated[int, Meta(ge=1)] = 10_000  # nurl/lurl/burl queued; more are dropped and counted
-    flush_ms: Annotated[int, Meta(ge=10, le=60_000)] = (
-        1_000  # open journal blocks are closed and synced this often
-    )
+    flush_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000  # open journal blocks are closed and synced this often
 
 
 class Auction(Struct, forbid_unknown_fields=True):
@@ -107,11 +103,11 @@ class Cap(Struct, forbid_unknown_fields=True):
 
 
 class Distribution(Struct, forbid_unknown_fields=True):
-    """A value drawn per auction, CPM: { uniform = [low, high] }, { exponential = mean }, { lognormal = [mu, sigma] }."""
+    """A value drawn per auction: CPM { uniform = [low, high] }, { exponential = mean }, { lognormal = [mu, sigma] }."""
 
-    uniform: tuple[float, float] | None = None
+    uniform: tuple[Finite, Finite] | None = None
     exponential: Positive | None = None
-    lognormal: tuple[float, float] | None = None
+    lognormal: tuple[Finite, Finite] | None = None
 
 
 class Campaign(Struct, forbid_unknown_fields=True):
@@ -171,7 +167,7 @@ class Population(Struct, forbid_unknown_fields=True):
     ctr: Share = 0.002  # true clicks per seen impression, before placement and person factors
     view_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 1_000
     click_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 3_000
-    floor_cpm: Annotated[float, Meta(ge=0)] = 0.3  # mean placement floor, ledger currency; 0 = no floors
+    floor_cpm: Annotated[float, Meta(ge=0, le=1_000_000)] = 0.3  # mean placement floor, ledger currency; 0 = no floors
 
 
 class Config(Struct, forbid_unknown_fields=True):
@@ -181,9 +177,7 @@ class Config(Struct, forbid_unknown_fields=True):
     server: Server = field(default_factory=Server)
     auction: Auction = field(default_factory=Auction)
     fees: Fees = field(default_factory=Fees)
-    rates: dict[
-        Annotated[str, Meta(pattern="^[A-Z]{3}$")], Positive
-    ] = {}  # USD = 0.92: one dollar in ledger currency
+    rates: dict[Annotated[str, Meta(pattern="^[A-Z]{3}$")], Positive] = {}  # USD = 0.92: one dollar in ledger currency
     audiences: dict[str, str] = {}  # named targets, used as @name
     advertiser: list[Advertiser] = []
     endpoint: list[Endpoint] = []
@@ -267,24 +261,18 @@ def _check(config: Config, name: str) -> None:
     _unique(name, "advertiser.domains", [d for a in config.advertiser for d in a.domains])
     for ix, endpoint in enumerate(config.endpoint):
         if not re.match(r"^http://[^/\s:]+(:\d{1,5})?(/\S*)?$", endpoint.url):
-            raise ConfigError(
-                f"{name}: endpoint[{ix}].url = {endpoint.url!r}: expected http://host:port/path"
-            )
+            raise ConfigError(f"{name}: endpoint[{ix}].url = {endpoint.url!r}: expected http://host:port/path")
     for advertiser in config.advertiser:
         _unique(name, f"campaign.name of {advertiser.name}", [c.name for c in advertiser.campaign])
         for campaign in advertiser.campaign:
             where = f"{name}: campaign {advertiser.name}/{campaign.name}"
             values = [campaign.value_cpm, campaign.value_click, campaign.value_conversion]
             if sum(v is not None for v in values) != 1:
-                raise ConfigError(
-                    f"{where}: expected exactly one of value_cpm, value_click, value_conversion"
-                )
+                raise ConfigError(f"{where}: expected exactly one of value_cpm, value_click, value_conversion")
             if isinstance(campaign.value_cpm, Distribution) and (
                 sum(getattr(campaign.value_cpm, f) is not None for f in Distribution.__struct_fields__) != 1
             ):
-                raise ConfigError(
-                    f"{where}: value_cpm: expected exactly one of uniform, exponential, lognormal"
-                )
+                raise ConfigError(f"{where}: value_cpm: expected exactly one of uniform, exponential, lognormal")
             choice(
                 f"campaign {campaign.name}: purpose",
                 campaign.purpose,

@@ -21,8 +21,7 @@ from exchange.audience.people import person_key
 from exchange.config import ConfigError, Endpoint
 from exchange.links import BadToken, Links
 from exchange.openrtb import codes, screen
-from exchange.openrtb.encode import bid_response, cpm, forward
-from exchange.openrtb.response import Bid, SeatBid
+from exchange.openrtb.encode import cpm, forward, written, written_response
 from exchange.openrtb.validate import BadRequest, decode
 from exchange.opportunity import Opened, Opportunities
 from exchange.quotes import (
@@ -203,15 +202,18 @@ class Line:
 
     def _answer(self, opened: Opened, offers: list[Offered], now_ns: int) -> Answered:
         """Read what was sold and write the response."""
-        seats: dict[str, list[Bid]] = {}
+        seats: dict[str, list[str]] = {}
         rows: dict[int, Row] = {}
         expires_s = now_ns // mk.NANO + self.link_ttl_s
-        bidid = ""
+        bidid, n_sold = "", 0
         for ix in range(opened.n_imps):
-            row = rows[ix] = _SOLD.unpack_from(self._sold, ix * _SOLD.size)
+            row = _SOLD.unpack_from(self._sold, ix * _SOLD.size)
+            if offers:
+                rows[ix] = row
             campaign, remote_ix = row[CAMPAIGN], row[REMOTE_IX]
             if campaign < 0 and remote_ix < 0:
                 continue
+            n_sold += 1
             bidid = bidid or f"{row[AUCTION_ID]:x}"
             creative_id = row[CREATIVE_ID] if campaign >= 0 else 0
             token = self.links.token(row[AUCTION_ID], row[SERIAL], ix, 0, creative_id, expires_s)
@@ -221,19 +223,17 @@ class Line:
                 continue
             offered = offers[remote_ix]
             bid, burl = self.quotes.remote_bid(opened, offered, ix, token, row, now_ns)
-            seats.setdefault(offered.screened.seat, []).append(bid)
+            seats.setdefault(offered.screened.seat, []).append(written(bid))
             if burl and row[SERIAL] >= 0:
                 self._remember(row[SERIAL], offered.endpoint, burl)
         notices: list[tuple[int, str]] = []
         if offers and opened.request.test != 1:
             fates = self.venue.arrays["remote"]["fate"][: len(offers)].tolist()
             notices = self.quotes.notices(opened, offers, fates, rows, now_ns)
-        if not seats:
+        if not n_sold:
             return Answered(204, b"", 0, notices)
-        body = bid_response(
-            opened.request.id, bidid, opened.currency, [SeatBid(bid=tuple(bids), seat=s) for s, bids in seats.items()]
-        )
-        return Answered(200, body, sum(map(len, seats.values())), notices)
+        body = written_response(opened.request.id, bidid, opened.currency, seats)
+        return Answered(200, body, n_sold, notices)
 
     def _remember(self, serial: int, endpoint: int, burl: str) -> None:
         """Keep a burl until its impression; the oldest goes when there are too many."""

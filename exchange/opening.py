@@ -48,7 +48,7 @@ def meta_of(venue: Venue) -> dict[str, Any]:
         "journal": config.exchange.journal,
         "seed": config.exchange.seed,
         "fees": {"sell": config.fees.sell, "buy": config.fees.buy},
-        "format": config.auction.format,
+        "auction_format": config.auction.format,
         "endpoints": [endpoint.name for endpoint in config.endpoint],
         "budgets_nano": {str(int(row["id"])): int(row["budget"]) for row in rows},
         "config_sha": config_hash(config),

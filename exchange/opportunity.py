@@ -4,6 +4,7 @@ The last place that sees OpenRTB's texts on the way in. A request becomes the ma
 and one OPPORTUNITY record per imp, both as bytes, so that a request waiting for remote bidders holds no shared buffer.
 """
 
+from collections.abc import Collection
 from functools import lru_cache
 from struct import Struct as Packer
 from typing import Final
@@ -18,14 +19,15 @@ from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_2, packed
 from exchange.openrtb.model import App, BidRequest, Device, Dooh, Imp, Site, User
 
-HOUR_NS: Final = 3_600 * mk.NANO
 MINUTE_NS: Final = 60 * mk.NANO
 FLOORS_MAX: Final = 4_096  # floors as given whose nano is remembered
 UNSOLD_FLOOR_NANO: Final = mk.PRICE_MAX_NANO + 1  # no bid reaches it: a floor in a currency without a rate
-_NOBODY: Final[list[str]] = []
 _NONE: Final[tuple[int, ...]] = ()
 _DEVICE_KINDS: Final = {1: "phone", 2: "desktop", 3: "ctv", 4: "phone", 5: "tablet", 6: "ctv", 7: "ctv", 8: "other"}
 _DEVICE_CODE: Final = {name: code for code, name in enumerate(codes.DEVICES)}
+_COUNTRIES: Final = {text: (country, packed(country)) for text, country in ALPHA_2.items()}
+_BANNERS: Final = 1 << codes.BANNER
+_NOWHERE: Final = ("", 0)
 _PACK: Final = mk.packer(mk.OPPORTUNITY).pack
 _PACKERS: Final = [Packer(f"={n}i") for n in range(512)]
 
@@ -53,34 +55,38 @@ class Opportunities:
         self.floor_nano = mk.cpm_up(venue.config.auction.floor_cpm)
         self.format = mk.FORMATS[venue.config.auction.format]
         self.name_id = venue.names.id
+        self._set_minute(0)
         self.floors: dict[tuple[float, str], int] = {}  # publishers repeat theirs
         self.currency_of: dict[tuple[str, ...], str] = {(): self.ledger_currency}
 
     def read(self, request: BidRequest, body: bytes, now_ns: int) -> Opened:
         """Encode a validated request at `now_ns` (UTC; a utcoffset moves the person's hour)."""
         user, device, index = request.user, request.device, self.index
-        key, segments, known = 0, _NOBODY, _NONE
+        key = 0
+        known: Collection[int] = _NONE
         if user is not None or device is not None:
             if not anonymous(request, user, device):
                 who = person_id(user, device)
                 if who:
                     key = person_key(self.salt, who)
                     known = index.bound.get(key, _NONE)
-                if user is not None and user.data and index.seg_names:
-                    segments = [s.id or s.name for data in user.data for s in data.segment]
+                if user is not None and user.data and index.seg_id:
+                    known = segments_of(user, index.seg_id, known)
         geo = device.geo if device is not None else None
         if geo is None and user is not None:
             geo = user.geo
-        country, hour = "", now_ns // HOUR_NS % 24
+        if not self.minute_ns <= now_ns < self.minute_end_ns:
+            self._set_minute(now_ns)
+        country, country_code, minute = "", 0, self.minute
         if geo is not None:
-            country = ALPHA_2.get(geo.country, "")
-            if geo.utcoffset:
-                hour = (now_ns + geo.utcoffset * MINUTE_NS) // HOUR_NS % 24
+            country, country_code = _COUNTRIES.get(geo.country, _NOWHERE)
+            minute += geo.utcoffset
+        hour = minute // 60 % 24
         kind = "" if device is None else _DEVICE_KINDS.get(device.devicetype) or kind_of(device.ua)
         domain, publisher = place_of(request)
         name_id, n_imps = self.name_id, len(request.imp)
         publisher_id, domain_id = name_id("publisher", publisher), name_id("domain", domain)
-        country_code, device_code = packed(country), _DEVICE_CODE.get(kind, 0)
+        device_code = _DEVICE_CODE.get(kind, 0)
         format_ = request.at if request.at in (1, 2) else self.format
         test = 1 if request.test == 1 else 0
         views: list[ImpView] = []
@@ -107,7 +113,7 @@ class Opportunities:
                 )  # fmt: skip
             )
         q = index.query(
-            country, kind, domain, hour, segments,
+            country, kind, domain, hour, (),
             request.badv, request.bcat, request.wseat, request.bseat, views, known,
         )  # fmt: skip
         n = len(q)
@@ -116,6 +122,12 @@ class Opportunities:
         if currency is None:
             currency = self._currency(request.cur)
         return Opened(request, body, query, records[0] if n_imps == 1 else b"".join(records), n_imps, currency, now_ns)
+
+    def _set_minute(self, now_ns: int) -> None:
+        """Remember the minute of `now_ns`: arithmetic on ns is slow, and the next request comes in the same one."""
+        self.minute = now_ns // MINUTE_NS
+        self.minute_ns = self.minute * MINUTE_NS
+        self.minute_end_ns = self.minute_ns + MINUTE_NS
 
     def _floor(self, imp: Imp) -> int:
         """The floor of an imp in nano of the ledger currency, rounded up; at least the exchange's own."""
@@ -143,6 +155,17 @@ class Opportunities:
         if len(self.currency_of) < 1_024:
             self.currency_of[cur] = found
         return found
+
+
+def segments_of(user: User, ids: dict[str, int], known: Collection[int]) -> Collection[int]:
+    """The ids of the segments that the request names, with those `known` before: each once."""
+    found: list[int] = []
+    for data in user.data:
+        for segment in data.segment:
+            id_ = ids.get(segment.id or segment.name)
+            if id_ is not None:
+                found.append(id_)
+    return {*found, *known}
 
 
 def place_of(request: BidRequest) -> tuple[str, str]:
@@ -194,16 +217,22 @@ def view_of(imp: Imp) -> tuple[ImpView, int, int]:
 
     A private auction takes bids on its deals only, and local campaigns have none: no local line fits it.
     """
-    mask, media, banner, other = 0, 0, [], []
+    slot = imp.banner
+    if slot is not None and imp.video is None and imp.audio is None and imp.native is None and not slot.format:
+        if imp.pmp is None or imp.pmp.private_auction != 1:  # the usual imp: a banner of one size
+            size = (slot.w & 0xFFFF) << 16 | slot.h & 0xFFFF if slot.w and slot.h else 0
+            return (_BANNERS, (size,) if size else (), (), slot.battr), codes.BANNER, size
+    mask, media = 0, 0
+    banner: list[int] = []
+    other: list[int] = []
     battr: tuple[int, ...] = ()
-    if imp.banner is not None:
-        mask, media = 2, codes.BANNER
-        slot = imp.banner
+    if slot is not None:
+        mask, media = _BANNERS, codes.BANNER
         if slot.w and slot.h:
             banner.append((slot.w & 0xFFFF) << 16 | slot.h & 0xFFFF)
-        for size in slot.format:
-            if size.w and size.h:
-                banner.append((size.w & 0xFFFF) << 16 | size.h & 0xFFFF)
+        for each in slot.format:
+            if each.w and each.h:
+                banner.append((each.w & 0xFFFF) << 16 | each.h & 0xFFFF)
         battr = slot.battr
     if imp.video is not None:
         mask, media = mask | 4, media or codes.VIDEO
@@ -216,10 +245,10 @@ def view_of(imp: Imp) -> tuple[ImpView, int, int]:
     if imp.native is not None:
         mask, media = mask | 16, media or codes.NATIVE
         battr = (*battr, *imp.native.battr)
-    size_ = banner[0] if banner else other[0] if other else 0
+    size = banner[0] if banner else other[0] if other else 0
     if imp.pmp is not None and imp.pmp.private_auction == 1:
         mask, banner = 0, []
-    return (mask, banner, other, battr), media, size_
+    return (mask, banner, other, battr), media, size
 
 
 @lru_cache(maxsize=4_096)

@@ -12,7 +12,7 @@ from exchange import market as mk
 from exchange.auction.venue import Ad
 from exchange.links import Links
 from exchange.openrtb import codes
-from exchange.openrtb.encode import Markup, cpm
+from exchange.openrtb.encode import Markup, cpm, quoted, written
 from exchange.openrtb.macros import price_text, ratio_text, substitute, substitute_url
 from exchange.openrtb.response import Bid, BidResponse
 from exchange.openrtb.screen import Screened
@@ -21,6 +21,9 @@ from exchange.opportunity import Opened
 # positions in an unpacked SOLD record
 AUCTION_ID, SERIAL, CLEARING, MIN_TO_WIN, RUNNER_UP, CAMPAIGN, CREATIVE, CREATIVE_ID, REMOTE_IX = range(9)
 Row = tuple[Any, ...]
+# any two texts of the form of a token: a bid is cut where the one stands, and the other proves the cut
+_HOLE: Final = "Where-the-token-of-an-award-will-stand-once-it-is-sold"
+_PROOF: Final = "0-any-other-token_"
 _PIXEL: Final = '<img src="{}" width="1" height="1" alt="" style="position:absolute;border:0">'
 
 
@@ -49,6 +52,38 @@ class Offer:
         self.w, self.h = creative.w, creative.h
         self.mtype = next(code for code, name in codes.MEDIA.items() if name == creative.type)
         self.landing = creative.landing
+        self.cut_for = ""  # the link prefix that `pieces` hold
+        self.pieces: tuple[str, ...] | None = None  # JSON of a bid behind its price, cut where the token stands
+
+    def bid(self, links: Links, token: str, exp_s: int, macros: dict[str, str]) -> Bid:
+        """The bid as it is offered, but for id, impid and price."""
+        impression, click = links.impression + token, links.click + token
+        return Bid(
+            burl=impression,
+            adm=self.markup.render(click, impression, macros),
+            adomain=self.adomain,
+            crid=self.crid,
+            cid=self.cid,
+            cat=self.cat,
+            attr=self.attr,
+            w=self.w,
+            h=self.h,
+            mtype=self.mtype,
+            exp=exp_s,
+        )
+
+    def cut(self, links: Links, exp_s: int) -> None:
+        """Write the bid once, so that quoting it is a join; left undone where that would not give the same text."""
+        self.cut_for, self.pieces = links.impression, None
+        if not self.needs:
+            pieces = _tail(self.bid(links, _HOLE, exp_s, {})).split(_HOLE)
+            if _PROOF.join(pieces) == _tail(self.bid(links, _PROOF, exp_s, {})):
+                self.pieces = tuple(pieces)
+
+
+def _tail(bid: Bid) -> str:
+    """The JSON of a bid without id, impid and price, its opening brace become a comma."""
+    return "," + written(bid)[1:]
 
 
 class Quotes:
@@ -60,41 +95,33 @@ class Quotes:
         self.min_to_win = min_to_win
         self.exp_s = exp_s
 
-    def local_bid(self, opened: Opened, offer: Offer, ix: int, bidid: str, token: str, row: Row) -> Bid:
-        """The winning bid of a local campaign as the seller gets it: clearing price, our markup and links."""
-        imp = opened.request.imp[ix]
+    def local_bid(self, opened: Opened, offer: Offer, ix: int, bidid: str, token: str, row: Row) -> str:
+        """The JSON of a local campaign's winning bid as the seller gets it: clearing price, our markup and links."""
+        impid = opened.request.imp[ix].id
         rate_ppm = self.rates[opened.currency]
-        price = mk.quote_down(row[CLEARING], rate_ppm)
-        impression, click = self.links.impression + token, self.links.click + token
-        macros: dict[str, str] = {}
-        if offer.needs:
-            macros = {
-                "AUCTION_ID": opened.request.id,
-                "AUCTION_BID_ID": bidid,
-                "AUCTION_IMP_ID": imp.id,
-                "AUCTION_SEAT_ID": offer.seat,
-                "AUCTION_PRICE": price_text(price),
-                "AUCTION_CURRENCY": opened.currency,
-                "AUCTION_LOSS": "0",
-                "AUCTION_MIN_TO_WIN": price_text(mk.quote_down(row[RUNNER_UP], rate_ppm)) if self.min_to_win else "",
-                "AUCTION_IMP_TS": str(opened.now_ns // 1_000_000),
-            }
-        return Bid(
-            id=f"{bidid}-{ix}",
-            impid=imp.id,
-            price=cpm(price),
-            burl=impression,
-            adm=offer.markup.render(click, impression, macros),
-            adomain=offer.adomain,
-            crid=offer.crid,
-            cid=offer.cid,
-            cat=offer.cat,
-            attr=offer.attr,
-            w=offer.w,
-            h=offer.h,
-            mtype=offer.mtype,
-            exp=self.exp_s,
-        )
+        price = row[CLEARING] if rate_ppm == mk.RATE_ONE_PPM else mk.quote_down(row[CLEARING], rate_ppm)
+        if offer.cut_for is not self.links.impression:
+            offer.cut(self.links, self.exp_s)
+        if offer.pieces is not None:
+            tail = token.join(offer.pieces)
+        else:
+            tail = _tail(offer.bid(self.links, token, self.exp_s, self._local_macros(opened, offer, impid, bidid, row)))
+        return f'{{"id":"{bidid}-{ix}","impid":{quoted(impid)},"price":{cpm(price)!r}{tail}'
+
+    def _local_macros(self, opened: Opened, offer: Offer, impid: str, bidid: str, row: Row) -> dict[str, str]:
+        """The substitution values of a local bid whose markup asks for more than the links."""
+        rate_ppm = self.rates[opened.currency]
+        return {
+            "AUCTION_ID": opened.request.id,
+            "AUCTION_BID_ID": bidid,
+            "AUCTION_IMP_ID": impid,
+            "AUCTION_SEAT_ID": offer.seat,
+            "AUCTION_PRICE": price_text(mk.quote_down(row[CLEARING], rate_ppm)),
+            "AUCTION_CURRENCY": opened.currency,
+            "AUCTION_LOSS": "0",
+            "AUCTION_MIN_TO_WIN": price_text(mk.quote_down(row[RUNNER_UP], rate_ppm)) if self.min_to_win else "",
+            "AUCTION_IMP_TS": str(opened.now_ns // 1_000_000),
+        }
 
     def remote_bid(
         self, opened: Opened, offered: Offered, ix: int, token: str, row: Row, now_ns: int

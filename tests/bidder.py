@@ -34,7 +34,9 @@ class Bidder:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                length = next((int(x.split(":")[1]) for x in head.lower().split("\r\n") if x.startswith("content-l")), 0)
+                length = next(
+                    (int(x.split(":")[1]) for x in head.lower().split("\r\n") if x.startswith("content-l")), 0
+                )
                 body = await reader.readexactly(length)
                 method, target, _ = head.split(" ", 2)
                 if method == "GET":

@@ -28,6 +28,7 @@ class Naive:
     def __init__(self, config: Config, venue: Venue) -> None:
         ids = venue.names.id
         self.config, self.seed = config, config.exchange.seed
+        self.versions = {name: int(venue.record[name][0]) for name in ("config_version", "snapshot_version")}
         self.other_seat = config.auction.runner_up == "other_seat"
         self.increment = round(config.auction.increment_cpm * 1e6)
         self.campaigns: list[Any] = []
@@ -80,7 +81,7 @@ class Naive:
         return (person, advertiser) in self.contact or sum(a > self.columns for _, a in self.contact) < limit
 
     def row(self, stream: str, kind: int, now: int, **values: Any) -> None:
-        self.rows[stream].append({"seq": self.seq, "ts_ns": now, "kind": kind, "snapshot_version": 1, **values})
+        self.rows[stream].append({"seq": self.seq, "ts_ns": now, "kind": kind, **self.versions, **values})
         self.seq += 1
 
     # ---- time and events ------------------------------------------------------------------------------------------

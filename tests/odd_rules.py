@@ -1,5 +1,6 @@
 """Rules for the tests, loaded as `./odd_rules.py:Class`: each leans on one corner of the contract."""
 
+from math import exp, log, sqrt, tanh
 from typing import Any, ClassVar
 
 
@@ -132,14 +133,27 @@ class Greek:
     @staticmethod
     def price(value: int, imp: Any, me: Any) -> int:
         """exp, log, sqrt, tanh and a power."""
-        from math import exp, log, sqrt, tanh
-
         me.out[0] = exp(me.x)
         me.out[1] = log(abs(me.x) + 1e-9)
         me.out[2] = sqrt(abs(me.x))
         me.out[3] = tanh(me.x)
         me.out[4] = abs(me.x) ** me.y
         return 1
+
+    @staticmethod
+    def learn(value: int, imp: Any, me: Any, result: Any) -> None:
+        """Nothing."""
+
+
+class Vast:
+    """Refused by the compiler, and names a price that does not fit 64 bits."""
+
+    defaults: ClassVar[dict[str, Any]] = {}
+
+    @staticmethod
+    def price(value: int, imp: Any, me: Any) -> int:
+        """A number of thirty digits."""
+        return int(f"{10**30:d}")
 
     @staticmethod
     def learn(value: int, imp: Any, me: Any, result: Any) -> None:

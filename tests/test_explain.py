@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange import explained
 from exchange.config import Config, ConfigError, parse_config, shipped
-from exchange.explain import explain, explain_file
-from exchange.explained import Explained
+from exchange.explain import Explained, explain, explain_file, render
 
 NOW_NS = 1_767_607_200 * 10**9  # 2026-01-05T10:00:00Z
 CREATIVE = '[[advertiser.campaign.creative]]\nid = "a"\nw = 300\nh = 250\nimage = "https://x.example/a.png"\n'
@@ -127,7 +125,7 @@ def test_reasons_agree_with_the_compiled_step(config: Config, made: dict[str, An
         assert sorted(imp.asked) == sorted(bid.campaign for bid in imp.bids)
         assert len(imp.asked) + len(imp.not_asked) == len(CAMPAIGNS)
         assert (imp.sale is not None) == any(bid.fate == 0 for bid in imp.bids)
-    assert max(map(len, explained.render(facts).splitlines())) <= 100
+    assert max(map(len, render(facts).splitlines())) <= 100
 
 
 TOP = {"id": "1", "banner": {}, "bidfloor": 2.0, "bidfloorcur": "EUR"}
@@ -181,7 +179,7 @@ def test_the_sale_adds_up(config: Config) -> None:
     assert (sale.bid_nano, sale.second_nano, sale.increment_nano) == (3_000_000, 2_250_000, 10_000)
     assert sale.clearing_nano == 2_260_000 and sale.quoted_cpm == 2.26
     assert sum(p.nano for p in sale.parties) == sale.buyer_total_nano == 2_260_000 * 4 // 3
-    text = explained.render(facts)
+    text = render(facts)
     assert "max(floor 0.4500, runner-up 2.2500 + increment 0.0100), at most the winner's net 3.0000 = 2.2600" in text
 
 
@@ -210,7 +208,7 @@ def test_endpoints_are_listed_not_called(config: Config) -> None:
     assert [(e.name, e.eligible) for e in told(config).endpoints] == [("near", True)]
     away = told(config, device=None)
     assert away.endpoints[0].why == "target: country in [FR]" and not away.endpoints[0].eligible
-    assert "would be asked, is not called here" in explained.render(told(config))
+    assert "would be asked, is not called here" in render(told(config))
 
 
 def test_a_refused_request_lists_every_error(config: Config) -> None:
@@ -220,16 +218,16 @@ def test_a_refused_request_lists_every_error(config: Config) -> None:
     )
     assert facts.status == 400 and facts.id == "x" and not facts.imps
     assert {"imp[0].banner.w", "imp[1].id", "test"} <= {e.path for e in facts.errors}
-    text = explained.render(facts)
+    text = render(facts)
     assert "1 validation: refused" in text and "imp[0].banner.w: expected an integer" in text and "got -1" in text
 
 
 def test_test_requests_and_foreign_currencies(config: Config) -> None:
     """test = 1 is held all the same, and said; without a rate for cur there is no auction."""
     tested = told(config, test=1)
-    assert tested.test and tested.imps[0].bids and "nothing is charged" in explained.render(tested)
+    assert tested.test and tested.imps[0].bids and "nothing is charged" in render(tested)
     foreign = told(config, cur=["CHF"])
-    assert foreign.status == 204 and not foreign.imps[0].bids and "no auction" in explained.render(foreign)
+    assert foreign.status == 204 and not foreign.imps[0].bids and "no auction" in render(foreign)
     assert told(config, cur=["USD"]).imps[0].sale.quoted_cpm == 2.511111  # type: ignore[union-attr]
     unsold = told(config, imp=[{"id": "1", "banner": {}, "bidfloor": 1, "bidfloorcur": "JPY"}])
     assert unsold.status == 204 and "without a rate" in unsold.imps[0].seller_floor
@@ -247,7 +245,7 @@ def test_files(config: Config, tmp_path: Path) -> None:
     assert text.startswith("request r1 of two.json#1, the first of 2 in it") and "demo.toml" in text
     assert max(map(len, text.splitlines())) <= 100
     facts = msgspec.json.decode(explain_file(path, shipped("demo.toml"), True), type=Explained)
-    assert facts.more == 1 and explained.render(facts) == text and facts.time == "2026-01-05T10:00:00Z"
+    assert facts.more == 1 and render(facts) == text and facts.time == "2026-01-05T10:00:00Z"
     path.write_text('{"seatbid": []}')
     with pytest.raises(ConfigError, match="no bid request in it"):
         explain_file(path, None, False)

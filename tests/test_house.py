@@ -142,7 +142,16 @@ def test_libraries_stay_in_their_rooms() -> None:
 
 def test_the_inside_reads_no_clock() -> None:
     for module, path in MODULES.items():
-        if room_of(module) in {"auction", "state", "awards", "audience", "bidding", "population", "line", "opportunity"}:
+        if room_of(module) in {
+            "auction",
+            "state",
+            "awards",
+            "audience",
+            "bidding",
+            "population",
+            "line",
+            "opportunity",
+        }:
             assert "time" not in {i.partition(".")[0] for i in imports_of(path)}, f"{module} could read a clock"
 
 
@@ -154,7 +163,9 @@ def test_the_exchange_names_no_rule() -> None:
     rules = {path.stem for path in (ROOT / "bidders").glob("*.py")} - {"__init__"}
     for module, path in MODULES.items():
         if module.startswith("exchange.") and module not in ("exchange.config", "exchange.__main__"):
-            texts = {n.value for n in ast.walk(tree_of(path)) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+            texts = {
+                n.value for n in ast.walk(tree_of(path)) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+            }
             assert not rules & texts, f"{module} names {rules & texts}"
 
 
@@ -164,7 +175,9 @@ def test_every_config_key_is_documented() -> None:
         if isinstance(node, ast.ClassDef) and node.name not in ("ConfigError", "Config"):
             for field in node.body:
                 if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                    assert f"`{field.target.id}`" in text, f"docs/config.md does not explain {node.name}.{field.target.id}"
+                    assert f"`{field.target.id}`" in text, (
+                        f"docs/config.md does not explain {node.name}.{field.target.id}"
+                    )
 
 
 def test_nothing_is_left_undone() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.openrtb_samples import good, request
 
 from exchange.config import Creative
 from exchange.openrtb import Bid, Markup, SeatBid, bid_response, decode, decode_response, forward, no_bid
 from exchange.openrtb.encode import cpm
 from exchange.openrtb.macros import MACROS, Template, price_text, ratio_text, substitute, substitute_url
+from tests.openrtb_samples import good, request
 
 TEXT = "p=${AUCTION_PRICE}&l=${AUCTION_LOSS}&m=${AUCTION_MIN_TO_WIN}&c=${AUCTION_CURRENCY}"
 CLICK, SEEN = "http://x.example/c?t=a&b='\"<>\\", "http://x.example/i?t=a&b='\"<>\\"

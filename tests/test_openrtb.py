@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.openrtb_samples import NATIVE, accepted, good, imp, paths, refusal, request
 
 from exchange.openrtb import BadRequest, bad_request_body, codes
 from exchange.openrtb.coerce import PROBLEMS_MAX, members
 from exchange.openrtb.corpus import read_requests
 from exchange.openrtb.model import BidRequest
 from exchange.openrtb.validate import LENIENT_MAX_BYTES, decode_lenient
+from tests.openrtb_samples import NATIVE, accepted, good, imp, paths, refusal, request
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT.parent / "shared" / "openrtb"

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.openrtb_samples import NATIVE, good, imp, request
 
 from exchange.market import PRICE_MAX_NANO
 from exchange.openrtb import BadAnswer, Screened, codes, decode_response
@@ -23,6 +22,7 @@ from exchange.openrtb.screen import (
     screen,
     terms,
 )
+from tests.openrtb_samples import NATIVE, good, imp, request
 
 RATES = {"EUR": 1_000_000, "USD": 920_000, "JPY": 6_000}
 VAST = '<?xml version="1.0"?><VAST version="4.2"></VAST>'

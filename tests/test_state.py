@@ -280,3 +280,74 @@ def test_the_ring_of_awards_releases_the_oldest_when_it_is_full():
     venue.close()
     assert differences(naive, venue, Ledger.in_memory(venue.journal)) == []
     assert int(venue.record["n_held"][0]) == 1_024
+
+
+def test_contact_tables_grow_without_losing_anyone():
+    server = {"people_max": 40_000, "awards_max": 16_384}
+    venue = venue_of(market({"a": [campaign("c", value=0.001)], "b": []}, endpoints=1, server=server))
+    sizes = int(venue.record["people_size"][0]), int(venue.record["pairs_size"][0])
+    for k in range(1, 12_001):
+        remote = [Remote(10**6, seat=50, advertiser=70 + k % 3, entity=k)] if k % 3 == 0 else []
+        offer(venue, Request(START + k, k * 2**33 + 11, remote=remote))
+    v = venue.record[0]
+    assert (int(v["people_used"]), int(v["pairs_used"]), int(v["n_unknown_people"])) == (8_000, 4_000, 0)
+    for k in range(1, 12_001, 97):
+        contact = contact_of(venue, k * 2**33 + 11, 70 + k % 3 if k % 3 == 0 else 1)
+        assert contact is not None and int(contact["held"]) == 1, k
+    assert int(venue.arrays["contacts"]["held"].sum()) == 12_000
+    assert (int(v["people_size"]), int(v["pairs_size"])) == (sizes[0], 2 * sizes[1])  # 4,000 fill 0.6 of 8,192 at most
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_at_the_limit_new_people_stay_unknown_and_are_counted(outside):
+    """The limit holds for people of our advertisers and for pairs with others; those known go on being counted."""
+    config = market({"a": [campaign("c", value=0.001, cap=Cap(total=3))]}, endpoints=1, server={"people_max": 1_024})
+    venue = venue_of(config, journal=True)
+    naive = Naive(config, venue)
+    remote = [Remote(10**6, seat=50, advertiser=70)] if outside else []
+    for k in range(1, 1_101):
+        request = Request(START + k, 2 * k, remote=remote)
+        offer(venue, request)
+        naive.trade(request)
+    for k in (1, 1_024, 1_025, 1_100):
+        for repeat in range(3):
+            request = Request(START + 2_000 + repeat, 2 * k, remote=remote)
+            offer(venue, request)
+            naive.trade(request)
+    assert int(venue.record["pairs_used" if outside else "people_used"][0]) == 1_024
+    assert int(venue.record["n_unknown_people"][0]) == 76 + 6
+    venue.close()
+    assert differences(naive, venue, Ledger.in_memory(venue.journal)) == []
+
+
+def test_own_lists_larger_than_the_table_are_cut_and_counted():
+    venue = venue_of(market({"a": [campaign("c", target="own")]}, server={"people_max": 1_024}))
+    venue.mark_own("a", np.arange(1, 1_201, dtype=np.uint64))
+    assert int(venue.record["n_unknown_people"][0]) == 176
+    bids = [int(offer(venue, Request(START, person))[0]["n_bids"]) for person in (0, 1, 1_024, 1_025)]
+    assert bids == [0, 1, 1, 0]
+
+
+def test_a_large_own_list_makes_the_table_grow():
+    venue = venue_of(market({"a": [campaign("c", target="not own")]}))
+    venue.mark_own("a", np.arange(1, 50_001, dtype=np.uint64))
+    assert int(venue.record["people_used"][0]) == 50_000 <= 0.6 * int(venue.record["people_size"][0])
+    assert int((venue.arrays["contacts"]["flags"] & mk.OWN).sum()) == 50_000
+    bids = [int(offer(venue, Request(START, person))[0]["n_bids"]) for person in (0, 1, 50_000, 50_001)]
+    assert bids == [1, 0, 0, 1]
+
+
+def test_a_test_imp_changes_nothing():
+    config = mixed()
+    venue, naive = pair(config)
+    live(venue, naive, random.Random(5), 60)
+    before = {name: array.tobytes() for name, array in venue.arrays.items() if name in ("contacts", "awards", "people")}
+    campaigns, record = venue.campaigns.copy(), venue.record.copy()
+    now = int(record["now_ns"][0])
+    sold = offer(venue, Request(now, PEOPLE[2], [Imp(), Imp(at=1)], [Remote(10**7), Remote(10**7, imp=1)], test=True))
+    assert [int(s["clearing_nano"]) > 0 for s in sold] == [True, True] and int(sold[0]["serial"]) == -1
+    assert before == {name: venue.arrays[name].tobytes() for name in before}
+    for name in ("spent", "held", "available", "asked", "wins"):
+        assert (venue.campaigns[name] == campaigns[name]).all()
+    for name in record.dtype.names:
+        assert record[name] == venue.record[name] or name == "n_remote", name

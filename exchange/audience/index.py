@@ -7,7 +7,7 @@ Values nobody mentions share one row. Sources: Whang et al. (2009), Indexing Boo
 meaning of a missing attribute; the bit rows follow the filters of common ad routers.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -112,16 +112,16 @@ class Index:
         wseat: Sequence[str],
         bseat: Sequence[str],
         imps: Sequence[ImpView],
-        known: Iterable[int] = (),
+        known: Collection[int] = (),
     ) -> list[int]:
         """The request as the vector `q` of match.py; at most `capacity(len(imps))` long, whatever the lists.
 
         country: two letters, upper case; device: a name of codes.DEVICES; hour: 0..23 or HOUR_UNKNOWN;
-        segments: names; known: segment ids of this index, from the people store; empty lists ask nothing.
+        segments: names; known: segment ids of this index, each once; empty lists ask nothing.
         """
-        ids = sorted(map(self.seg_id.__getitem__, self.seg_names.intersection(segments))) if segments else []
-        if known:
-            ids = sorted({*ids, *known})
+        if segments:
+            known = {*known, *map(self.seg_id.__getitem__, self.seg_names.intersection(segments))}
+        ids = sorted(known)
         nots = self._blocked(badv, bcat, bseat) if badv or bcat or bseat else ()
         q = [
             self.country_row.get(country, self.country_other),

@@ -12,15 +12,15 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, Final
 
 import uvloop
 
-from exchange import compiled
+from exchange.audience.people import load_own_list
 from exchange.config import Config, ConfigError
 from exchange.load import merge, requests, screen
 from exchange.load.generator import Generator, arrivals
@@ -37,44 +37,84 @@ MARK: Final = ".rentier-demo"
 SAMPLE: Final = "sample-request.json"
 BIDDERS: Final = ("steady", "shading", "flaky")
 BIDDER_READY_S: Final = 20.0
-WARM_READY_S: Final = 60.0
-COLD_READY_S: Final = 300.0
+READY_S: Final = 300.0  # a cold cache compiles first; whoever dies meanwhile is noticed at once
 FOLDERS_MAX: Final = 1_000
 
 
 class Stopped(Exception):  # noqa: N818 - somebody asked for it
-    """SIGTERM came."""
+    """SIGTERM or Ctrl-C came."""
+
+
+class Stop:
+    """Notes SIGTERM and Ctrl-C instead of raising them in the middle of anything; `check` raises Stopped.
+
+    A second signal does what it always did.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Stop":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
+        signal.signal(number, self._before[number])
+
+    def check(self) -> None:
+        """Raise Stopped after a signal."""
+        if self.number:
+            raise Stopped
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo with the command's options; returns the exit code: 0, or 1 when anything went wrong."""
+    """Run the demo with the command's options; returns the exit code: 0, or 1 when anything went wrong.
+
+    Raises ConfigError, PeopleError or OSError for options that cannot be used.
+    """
     table = merge.read_table(args.config or merge.demo_config())
     merge.merge(table, seed=args.seed, qps=args.qps, own_list=args.own_list)
+    merge.check(table, [("yours", url) for url in args.bidder])
+    if args.own_list is not None:
+        load_own_list(args.own_list, len)  # complains before anything is started
     if not 0 < args.seconds <= 86_400:
         raise ConfigError(f"--seconds {args.seconds}: expected more than 0, at most 86400")
     found = requests.found_below(args.requests) if args.requests is not None else None
     if found == []:
         raise ConfigError(f"--requests {args.requests}: no bid request found in the files below it")
-    with ledger_folder(args.out) as folder, _stoppable():
+    with ledger_folder(args.out) as folder, Stop() as stop:
         try:
-            return _demo(args, table, found, folder)
+            return _demo(args, table, found, folder, stop)
         except ChildError as error:
-            print(f"rentier demo: {error}", file=sys.stderr)
-            return 1
+            if not stop.number:  # else it was told to end as we were
+                print(f"rentier demo: {error}", file=sys.stderr)
+                return 1
         except Stopped:
-            return 143
+            pass
+        return 128 + stop.number
 
 
-def _demo(args: argparse.Namespace, table: merge.Table, found: list[tuple[str, bytes]] | None, folder: Path) -> int:
+def _demo(
+    args: argparse.Namespace, table: merge.Table, found: list[tuple[str, bytes]] | None, folder: Path, stop: Stop
+) -> int:
     """Start everything, drive it, end it, show it."""
-    with Children() as children:
+    with Children(stop.check) as children:
         config, exchange, people = _start(args, table, folder, children)
         traffic, sent = None, None
-        address = exchange.ready("rentier ready on http://", COLD_READY_S if compiled.is_cold() else WARM_READY_S)
+        address = exchange.ready("rentier ready on http://", READY_S)
         address = address.partition(" ")[0]
         if found is not None:
             with Bar("requests", show=not args.json) as bar:
-                sent = requests.send_all(address, found, bar.at)
+                sent = requests.send_all(address, found, _watched(children, bar))
             sample = sent.sample
         else:
             traffic = uvloop.run(_drive(args, config, people, address, children))
@@ -124,15 +164,19 @@ async def _drive(
 
     generator = Generator(address, times_s, request, viewer.answered)
     with Bar("requests", show=not args.json) as bar:
-
-        def progress(done: float, total: float) -> None:
-            children.check()
-            bar.at(done, total)
-
-        with _stops_loop():
-            load = await generator.run(progress)
-            await viewer.finish()
+        load = await generator.run(_watched(children, bar))
+        await viewer.finish()
     return screen.traffic_of(load, viewer.counts)
+
+
+def _watched(children: Children, bar: Bar) -> Callable[[float, float], None]:
+    """Progress on the bar, ended as soon as a child ends or somebody asks."""
+
+    def progress(done: float, total: float) -> None:
+        children.check()
+        bar.at(done, total)
+
+    return progress
 
 
 def _show(
@@ -232,40 +276,3 @@ def _relative(folder: Path) -> str:
         return str(folder.resolve().relative_to(Path.cwd()))
     except ValueError:
         return str(folder)
-
-
-@contextmanager
-def _stops_loop() -> Iterator[None]:
-    """The same within a running loop, where a signal handler may not raise."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        if task is not None:
-            task.cancel()
-
-    loop.add_signal_handler(signal.SIGTERM, stop)
-    try:
-        yield
-    except (asyncio.CancelledError, ChildError):
-        if stopped:
-            raise Stopped from None
-        raise
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Make SIGTERM an exception, so that no child outlives the demo."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -77,6 +77,13 @@ def add_endpoints(table: Table, endpoints: Sequence[tuple[str, str]]) -> None:
         present.append({"name": free, "url": url})
 
 
+def check(table: Table, endpoints: Sequence[tuple[str, str]]) -> None:
+    """Raise ConfigError when the config could not be used with these endpoints added; changes nothing."""
+    tried = {**table, "endpoint": list(table.get("endpoint", []))}
+    add_endpoints(tried, endpoints)
+    parse_config(to_toml(tried), "options")
+
+
 def write(table: Table, folder: Path) -> Config:
     """Write the config into `folder` and read it back, checked. Raises ConfigError."""
     text = to_toml(table)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -19,6 +19,7 @@ from typing import Final
 END_S: Final = 15.0
 LINE_MAX_BYTES: Final = 65_536
 QUOTED_LINES: Final = 12
+POLL_S: Final = 0.1
 PACKAGES: Final = Path(__file__).resolve().parents[2]
 
 
@@ -29,14 +30,17 @@ class ChildError(RuntimeError):
 class Child:
     """`python -m MODULE ARGS` as a process of its own."""
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], log: Path) -> None:
-        """Start it. `log` takes its stderr."""
+    def __init__(
+        self, name: str, module: str, arguments: Sequence[str], log: Path, checked: Callable[[], None] = lambda: None
+    ) -> None:
+        """Start it. `log` takes its stderr; `checked` is called while it is waited for, and may raise."""
         self.name = name
+        self.checked = checked
         self.log = log
         paths = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, "-P", "-m", module, *arguments],  # what lies in the current folder is not ours
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -44,14 +48,20 @@ class Child:
             )
 
     def ready(self, mark: str, timeout_s: float) -> str:
-        """Wait for a line of its stdout that begins with `mark`; return what follows. Raises ChildError."""
+        """Wait for a line of its stdout that begins with `mark`; return what follows.
+
+        Raises ChildError, and whatever `checked` raises meanwhile.
+        """
         assert self.process.stdout is not None
         pipe, until_s, text = self.process.stdout.fileno(), time.monotonic() + timeout_s, b""
         while True:
             for line in text.split(b"\n")[:-1]:
                 if line.startswith(mark.encode()):
                     return line.decode("utf-8", "replace")[len(mark) :].strip()
-            readable, _, _ = select.select([pipe], [], [], max(0.0, until_s - time.monotonic()))
+            self.checked()
+            readable, _, _ = select.select([pipe], [], [], POLL_S)
+            if not readable and time.monotonic() < until_s:
+                continue
             if not readable:
                 raise ChildError(f"{self.name} was not ready within {timeout_s:.0f} s{self._quote()}")
             more = os.read(pipe, 4_096)
@@ -94,7 +104,9 @@ class Child:
 class Children:
     """Every child started within a `with` is ended with it, whatever happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, checked: Callable[[], None] = lambda: None) -> None:
+        """`checked` is called by `check`, and while a child is waited for; what it raises ends the wait."""
+        self.checked = checked
         self.all: list[Child] = []
 
     def __enter__(self) -> "Children":
@@ -112,11 +124,12 @@ class Children:
 
     def start(self, name: str, module: str, arguments: Sequence[str], log: Path) -> Child:
         """Start a child."""
-        child = Child(name, module, arguments, log)
+        child = Child(name, module, arguments, log, self.checked)
         self.all.append(child)
         return child
 
     def check(self) -> None:
         """Raise ChildError if one has ended by itself."""
+        self.checked()
         for child in self.all:
             child.check()

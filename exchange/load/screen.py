@@ -127,12 +127,12 @@ def render(traffic: Traffic | None, summary: Summary, rows: list[BidderRow], rec
 
 def _traffic(t: Traffic) -> list[str]:
     """Requests, rate, latency."""
-    lost = f"   unsent {t.unsent:,}   failed {t.failed:,}" if t.unsent or t.failed else "   none unsent, none failed"
+    lost = f"unsent {t.unsent:,}, failed {t.failed:,}" if t.unsent or t.failed else "all answered"
     return [
-        f"traffic    {t.requests:,} bid requests in {t.seconds:.1f} s = {t.per_second:,.0f}/s{lost}"
-        f"   {t.viewed:,} views, {t.clicked:,} clicks",
+        f"traffic    {t.requests:,} requests in {t.seconds:.1f} s = {t.per_second:,.0f}/s, {lost}; "
+        f"{t.viewed:,} views, {t.clicked:,} clicks",
         f"latency    p50 {t.latency_p50_ms:.1f} ms   p99 {t.latency_p99_ms:.1f} ms   p99.9 {t.latency_p999_ms:.1f} ms"
-        "   from the intended send time, bidders included",
+        "   from the intended send time",
     ]
 
 
@@ -141,7 +141,7 @@ def _market(s: Summary) -> list[str]:
     return [
         f"market     {s.auctions:,} auctions, {s.sold:,} sold: fill {s.fill:.1%}   {s.bids:,} bids   "
         f"{s.billed:,} billed, {s.released:,} released",
-        f"prices     CPM {s.cpm:.2f} {s.currency} paid by buyers, {s.publisher_cpm:.2f} received by publishers   "
+        f"prices     CPM {s.cpm:.2f} {s.currency} paid, {s.publisher_cpm:.2f} received by publishers   "
         f"eCPC {_price(s.ecpc_nano / NANO, s.clicks)}   spend {s.spend_nano / NANO:,.2f} {s.currency}",
     ]
 
@@ -158,7 +158,9 @@ def _bidders(rows: list[BidderRow]) -> list[str]:
         why = ", ".join(f"{name} {n:,}" for name, n in list(row.lost.items())[:REASONS])
         remote = row.kind == "remote"
         silent = f"{row.timeouts:>8,}  {row.errors:>6,}" if remote else f"{'-':>8}  {'-':>6}"
-        lines.append(f"{row.name[:16]:<16}  {row.kind:<6}  {row.bids:>8,} {row.wins:>8,}  {silent}   {why}"[:WIDTH])
+        lines.append(
+            f"{row.name[:16]:<16}  {row.kind:<6}  {row.bids:>8,} {row.wins:>8,}  {silent}   {why}".rstrip()[:WIDTH]
+        )
     return lines
 
 
@@ -190,11 +192,9 @@ def _rent(s: Summary) -> list[str]:
     return [
         f"rent       {s.contacts:,} contacts with {s.people:,} people: {s.customers:,} customers rented, "
         f"re-rental {s.rerental_share:.1%}",
-        f"           first contact {rent.first_mean_nano / 1e6:.2f}, re-rented {rent.later_mean_nano / 1e6:.2f}; "
-        f"per customer mean {rent.mean_nano / 1e6:.2f}, p90 {rent.p90_nano / 1e6:.2f}, "
-        f"max {rent.max_nano / 1e6:.2f} (all in 1/1000 {s.currency})",
-        f"           1,000 customers for a month {s.kilo_customer:.2f} {s.currency}   own customers rented back: "
-        f"{s.own_billed:,} contacts, {s.own_share:.1%} of spend",
+        f"           CPM {rent.first_mean_nano / 1e6:.2f} at a first contact, {rent.later_mean_nano / 1e6:.2f} later   "
+        f"1,000 customers for a month {s.kilo_customer:.2f} {s.currency}",
+        f"           own customers rented back: {s.own_billed:,} contacts, {s.own_share:.1%} of spend",
     ]
 
 

@@ -17,7 +17,7 @@ from exchange.config import Creative
 from exchange.openrtb.codes import NBR_INVALID_REQUEST
 from exchange.openrtb.coerce import encodable
 from exchange.openrtb.macros import Template, Values
-from exchange.openrtb.response import BidResponse, SeatBid
+from exchange.openrtb.response import Bid, BidResponse, SeatBid
 from exchange.openrtb.validate import BadRequest
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -37,6 +37,29 @@ _MIMES: Final = {
 def bid_response(request_id: str, bidid: str, currency: str, seats: Sequence[SeatBid]) -> bytes:
     """Return the JSON of a bid response; prices in `seats` are CPM in `currency`."""
     return _ENCODE(BidResponse(id=request_id, seatbid=tuple(seats), bidid=bidid, cur=currency))
+
+
+def written_response(request_id: str, bidid: str, currency: str, seats: Mapping[str, Sequence[str]]) -> bytes:
+    """Return what `bid_response` does of bids that are JSON already: seat -> its bids. `bidid` needs no escape."""
+    parts, between = [f'{{"id":{quoted(request_id)},"seatbid":['], '{"bid":['
+    for seat, bids in seats.items():
+        for bid in bids:
+            parts += (between, bid)
+            between = ","
+        parts.append(f'],"seat":{quoted(seat)}}}')
+        between = ',{"bid":['
+    parts.append(f'],"bidid":"{bidid}","cur":{quoted(currency)}}}')
+    return "".join(parts).encode()
+
+
+def quoted(text: str) -> str:
+    """Return a text as a JSON string."""
+    return _ENCODE(text).decode()
+
+
+def written(bid: Bid) -> str:
+    """Return a bid as JSON."""
+    return _ENCODE(bid).decode()
 
 
 def no_bid(request_id: str, nbr: int) -> bytes:

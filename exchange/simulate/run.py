@@ -12,7 +12,7 @@ import numpy as np
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction.venue import Venue
-from exchange.config import Config, ConfigError, config_hash, load_config
+from exchange.config import SEED_MAX, Config, ConfigError, config_hash, load_config
 from exchange.opening import meta_of
 from exchange.population import VISIT_RECORD, Population
 from exchange.rent.journal import Journal
@@ -90,6 +90,8 @@ def simulate(
     if ledger not in ("none", "wins", "bids"):
         raise ConfigError(f"ledger = {ledger!r}: expected one of none, wins, bids")
     if seed is not None:
+        if not 0 <= seed <= SEED_MAX:
+            raise ConfigError(f"seed = {seed}: expected 0 to {SEED_MAX}")
         config.exchange.seed = seed
     config.exchange.journal = "bids" if ledger == "bids" else "wins"
     place = None if folder is None else Path(folder)

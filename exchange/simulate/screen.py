@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from exchange.rent.report import Summary, summarise
 from exchange.rent.report import render as render_report
+from exchange.rent.report import summarise
 from exchange.simulate.run import Run
 
 WIDTH: Final = 100  # columns
@@ -24,9 +24,7 @@ def render(run: Run) -> str:
     ]
     if run.ledger is None:
         return "\n".join([*lines, *_totals(counted, money)])
-    summary: Summary = summarise(run.ledger)
-    summary.currency = summary.currency or money
-    return "\n".join(lines) + "\n" + render_report(summary).rstrip()
+    return "\n".join(lines) + "\n" + render_report(summarise(run.ledger)).rstrip()
 
 
 def _campaigns(run: Run, money: str) -> list[str]:

@@ -14,13 +14,24 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from exchange import explained, reasons
 from exchange import market as mk
 from exchange.auction import sell
 from exchange.auction.venue import Venue
 from exchange.audience.language import View
 from exchange.config import Config, ConfigError, load_config, shipped
-from exchange.explained import BidFate, EndpointFacts, Explained, ImpFacts, NotAsked, Place, Presets, Sale, Who
+from exchange.explain import reasons
+from exchange.explain.screen import (
+    BidFate,
+    EndpointFacts,
+    Explained,
+    ImpFacts,
+    NotAsked,
+    Place,
+    Presets,
+    Sale,
+    Who,
+    render,
+)
 from exchange.line import Line
 from exchange.links import Links
 from exchange.opening import open_venue
@@ -46,7 +57,7 @@ def explain_file(path: str | Path, config_path: str | Path | None, as_json: bool
         raise ConfigError(f"{path}: no bid request in it")
     facts = explain(config, found[0][1], time.time_ns())
     facts.config, facts.file, facts.more = str(config_path), found[0][0], len(found) - 1
-    return msgspec.json.encode(facts).decode() if as_json else explained.render(facts)
+    return msgspec.json.encode(facts).decode() if as_json else render(facts)
 
 
 def explain(config: Config, body: bytes, now_ns: int) -> Explained:

@@ -67,7 +67,7 @@ def reason(venue: Venue, campaign: int, case: Case) -> str:
         return f"target: {failing}"
     refused = [_refusal(venue, line, case) for line in range(first, first + n)]
     if all(refused):
-        return " | ".join(dict.fromkeys(refused))
+        return ", and ".join(dict.fromkeys(refused)).replace(", and creative: ", "; ")
     return _limit(venue, me, contact, case.now_ns)
 
 

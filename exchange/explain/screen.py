@@ -248,9 +248,10 @@ def _table(head: Row, rows: Sequence[Row], right: Sequence[int] = ()) -> list[st
         ]  # fmt: skip
         start = "  ".join(cells) + "  "
         last = row[-1].rjust(len(head[-1])) if len(head) - 1 in right else row[-1]
-        lines += textwrap.wrap(
+        wrapped = textwrap.wrap(
             start + last, WIDTH, subsequent_indent=" " * len(start), drop_whitespace=False, break_on_hyphens=False
-        ) if len(start + last) > WIDTH else [(start + last).rstrip()]  # fmt: skip
+        )
+        lines += [line.rstrip() for line in wrapped if line.strip()]
     if len(rows) > LISTED:
         lines.append(f"  ... and {len(rows) - LISTED} more (see --json)")
     return lines

@@ -1,8 +1,9 @@
 """Items 1-3: CPU per request of whole server processes, against a bare server on the same protocol class.
 
-All four servers stand at once, pinned to one core; the client and the remote bidders run on the other one. Every
-round drives each server in turn. The client spins, so that no server is charged for waking it, but beside the remote
-bidders, which need its core: there it sleeps, for the bare server too. CPU is the server process's own clock, user and system time together.
+All four servers stand at once, pinned to one core; the client and the remote bidders run on the other one. Every round
+drives each server in turn. The client spins, so that no server is charged for waking it, but beside the remote bidders,
+which need its core: there it sleeps, for the bare server too. CPU is the server process's own clock, user and system
+time together.
 """
 
 import json

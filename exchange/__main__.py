@@ -8,8 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exchange import __version__, compiled
+
+if TYPE_CHECKING:
+    from exchange.rent.ledger import Ledger
 
 EPILOG = """examples:
   rentier demo                                  the whole line for 10 seconds, then one screen
@@ -193,13 +197,20 @@ def _simulate(args: argparse.Namespace) -> int:
     return 0
 
 
+def _open_ledger(path: Path) -> "Ledger":
+    from exchange.rent.ledger import Ledger
+
+    if path.is_dir() and not any(path.glob("*.seg")):
+        raise Quit(f"{path}: no *.seg files: expected the folder of a ledger")
+    return Ledger(path)
+
+
 def _report(args: argparse.Namespace) -> int:
     import msgspec
 
-    from exchange.rent.ledger import Ledger
     from exchange.rent.report import render, summarise
 
-    summary = summarise(Ledger(args.ledger))
+    summary = summarise(_open_ledger(args.ledger))
     print(msgspec.json.encode(summary).decode() if args.json else render(summary))
     return 0
 
@@ -207,10 +218,9 @@ def _report(args: argparse.Namespace) -> int:
 def _reconcile(args: argparse.Namespace) -> int:
     import msgspec
 
-    from exchange.rent.ledger import Ledger
     from exchange.rent.reconcile import reconcile, render
 
-    found = reconcile(Ledger(args.ledger))
+    found = reconcile(_open_ledger(args.ledger))
     print(msgspec.json.encode(found).decode() if args.json else render(found))
     return 1 if found.differences else 0
 

@@ -213,6 +213,8 @@ def parse_config(text: bytes | str, name: str = "config", folder: str = ".") -> 
         raise ConfigError(f"{name}: {_explain(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{name}: not TOML: {error}") from None
+    if config.folder:
+        raise ConfigError(f"{name}: Object contains unknown field `folder`")
     config.folder = folder
     _check(config, name)
     return config

@@ -101,9 +101,11 @@ class Line:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         arrays = venue.arrays
-        self._query, self._opportunities, self._remote, self._sold = (
-            arrays[name].view(np.uint8).data for name in ("query", "opportunities", "remote", "sold")
+        self._query, self._opportunities, self._remote, self._sold, self._found = (
+            arrays[name].reshape(-1).view(np.uint8).data
+            for name in ("query", "opportunities", "remote", "sold", "found")
         )
+        self._found_rows = len(arrays["found"])
         self._n_remote = venue.record["n_remote"]
 
     # ---- before the auction ------------------------------------------------------------------------------------
@@ -121,10 +123,11 @@ class Line:
             return []
         self._load(opened)
         match_only(self.venue.record)
-        found = np.bitwise_or.reduce(self.venue.arrays["found"][: opened.n_imps], axis=0)
-        first = self.venue.arrays["lines"].shape[0] - len(self.endpoints)
-        bits = [(first + e, e) for e in range(len(self.endpoints))]
-        return [e for bit, e in bits if int(found[bit >> 6]) >> (bit & 63) & 1]
+        width, bits = self._found.nbytes // self._found_rows, 0
+        for ix in range(opened.n_imps):
+            bits |= int.from_bytes(self._found[ix * width : (ix + 1) * width], "little")
+        bits >>= self.venue.arrays["lines"].shape[0] - len(self.endpoints)
+        return [e for e in range(len(self.endpoints)) if bits >> e & 1]
 
     def outgoing(self, opened: Opened, tmax_ms: int) -> bytes:
         """The request as bidders get it: the original bytes, with the time they have, our format and our floors."""

@@ -57,16 +57,23 @@ def meta_of(venue: Venue) -> dict[str, Any]:
 
 def load_people_of(venue: Venue, key: bytes) -> None:
     """Load what the config knows of people: segments, own lists, own shares. Raises ConfigError."""
+    store = load_lists(venue, key)
+    venue.index.bind(store)
+    if any(advertiser.own_share for advertiser in venue.config.advertiser):
+        Population(venue.config, key).mark_own(venue)
+
+
+def load_lists(venue: Venue, key: bytes) -> dict[int, tuple[str, ...]]:
+    """Load the config's own lists into the venue, and its people file. Returns segments by person key."""
     config, folder = venue.config, Path(venue.config.folder)
+    store: dict[int, tuple[str, ...]] = {}
     try:
         if config.exchange.people:
-            store = load_people(folder / config.exchange.people, lambda text: person_key(key, text))
-            venue.index.bind(store.by_key)
+            store = load_people(folder / config.exchange.people, lambda text: person_key(key, text)).by_key
         for advertiser in config.advertiser:
             if advertiser.own_list:
                 listed = load_own_list(folder / advertiser.own_list, lambda text: person_key(key, text))
                 venue.mark_own(advertiser.name, listed)
     except PeopleError as error:
         raise ConfigError(str(error)) from None
-    if any(advertiser.own_share for advertiser in config.advertiser):
-        Population(config, key).mark_own(venue)
+    return store

@@ -19,7 +19,7 @@ from exchange.auction.venue import Venue, date_ns
 from exchange.audience import match as mt
 from exchange.audience.index import ImpView, Index
 from exchange.audience.people import person_key
-from exchange.config import Config
+from exchange.config import Config, ConfigError
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_3, packed
 from exchange.randomness import OWN, PERSON, PLACEMENT, TRUTH, VISIT, draw, unit
@@ -40,6 +40,7 @@ SEGMENTS: Final[dict[str, float]] = {
     "fashion": 0.26, "beauty": 0.2, "gaming": 0.24, "food": 0.35, "pets": 0.22, "garden": 0.15, "tech": 0.27,
     "finance": 0.14, "credit_intent": 0.03, "news": 0.45, "music": 0.33, "fitness": 0.19,
 }  # fmt: skip
+SEGMENTS_MAX: Final = 32  # bits of PERSON_RECORD.segments
 BLOCKED_CATS: Final = ("IAB25", "IAB26", "IAB7-39", "IAB9-9")
 PER_SITE: Final = 4  # placements of one site
 SECOND_IMP_SHARE: Final = 0.1  # placements that sell two banners on one page
@@ -163,6 +164,7 @@ class Population:
         self.seed = config.exchange.seed
         self.visit = np.zeros(1, VISIT_RECORD)
         self._make_people(salt)
+        self.known, self.known_names = self.people, self.segment_names  # with what a people file adds (`know`)
         self._make_placements()
         settings = np.zeros(1, SETTINGS)
         settings["seed"], settings["people"] = self.seed, self.config.people
@@ -229,6 +231,25 @@ class Population:
             return [(media, (size,), (), ()) for size in sizes]
         return [(media, (), (sizes[0],) if sizes[0] else (), ())]
 
+    def know(self, store: dict[int, tuple[str, ...]]) -> None:
+        """Add what a people file knows of them: the exchange knows these segments, requests do not carry them.
+
+        Raises ConfigError when there are more segment names than SEGMENTS_MAX with the population's own.
+        """
+        keys = self.people["key"].tolist()
+        names = sorted({name for key in keys for name in store.get(key, ())} - set(self.segment_names))
+        self.known_names = [*self.segment_names, *names]
+        if len(self.known_names) > SEGMENTS_MAX:
+            raise ConfigError(
+                f"exchange.people: {len(names)} segments beside the population's own: expected at most "
+                f"{SEGMENTS_MAX - len(self.segment_names)} in a simulation"
+            )
+        bit = {name: np.uint32(1 << b) for b, name in enumerate(self.known_names)}
+        self.known = self.people.copy()
+        for ix, key in enumerate(keys):
+            for name in store.get(key, ()):
+                self.known["segments"][ix] |= bit[name]
+
     def attach(self, venue: Venue) -> None:
         """Make the arrays that `fill` reads, in the terms of a venue's index and names, and mark own customers."""
         index, names = venue.index, venue.names
@@ -245,7 +266,7 @@ class Population:
             place["domain"] = names.id("domain", self.sites[i])
         self.tails = np.array(tails, np.int32)
         self.rows = self._rows(index)
-        ids = sorted((index.seg_id[name], bit) for bit, name in enumerate(self.segment_names) if name in index.seg_id)
+        ids = sorted((index.seg_id[name], bit) for bit, name in enumerate(self.known_names) if name in index.seg_id)
         self.bits = np.array(ids or [(0, 0)], np.int32).T.copy()
         self.mark_own(venue)
 

@@ -11,7 +11,7 @@ Decide = Callable[[dict[str, Any]], bytes | float | None]
 
 
 class Bidder:
-    """Serves on a free loopback port. `decide(request)` gives the answer: bytes as they are, None = 204, float = delay."""
+    """Serves on a free loopback port. `decide` gives the answer: bytes, None = 204, or (seconds to wait, answer)."""
 
     def __init__(self, name: str, decide: Callable[["Bidder", dict[str, Any]], Any]) -> None:
         self.name = name

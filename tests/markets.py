@@ -11,7 +11,7 @@ KNOBS = {
 }
 
 
-def eight_rules(ledger: str, extra: str = "", server: str = "") -> str:
+def eight_rules(ledger: str, extra: str = "", server: str = "", listed: object = "") -> str:
     """Eight advertisers with one campaign each, four rules twice, budgets that run out, caps, own lists, all media."""
     text = f"""
 [exchange]
@@ -47,11 +47,12 @@ ctr = 0.05
 name = "adv{i}"
 domains = ["adv{i}.example"]
 own_share = {0.1 * (i % 4)}
+own_list = "{listed if i == 5 else ""}"
 [[advertiser.campaign]]
 name = "c{i}"
 rule = "{rule}"
 knobs = {KNOBS[rule]}
-target = "seg one of [{segment}, gaming] and country in [FR, DE, GB, ES]{own}"
+target = "seg one of [{segment}, {"loyal" if i == 2 else "gaming"}] and country in [FR, DE, GB, ES]{own}"
 value_cpm = {1.5 + 0.5 * i}
 factors = {{ income_high = 1.5, students = 0.6 }}
 budget = {(400.0, 0.9, 2.5)[i % 3]}

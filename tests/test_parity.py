@@ -120,10 +120,15 @@ def contacts_of(venue: Venue) -> dict[tuple[int, int], tuple[int, ...]]:
 
 
 def run_both(tmp_path: Path, visits: int) -> tuple[Live, Simulation, Ledger, Ledger]:
-    text = eight_rules(str(tmp_path / "live"), server="test_clock = true", extra='journal = "full"')
+    people = tmp_path / "people.csv"
+    people.write_text("user_id,segments\n" + "".join(f"p{i},gaming|loyal\n" for i in range(0, 1500, 7)))
+    listed = tmp_path / "customers.csv"
+    listed.write_text("user_id\n" + "".join(f"p{i}\n" for i in range(0, 1500, 3)))
+    known = f'people = "{people}"\n'
+    text = eight_rules(str(tmp_path / "live"), server="test_clock = true", extra=known + 'journal = "full"', listed=listed)
     live, answered = uvloop.run(serve_visits(parse_config(text), visits))
     assert answered > visits * 0.3
-    config = parse_config(eight_rules(str(tmp_path / "sim"), extra='journal = "bids"'))
+    config = parse_config(eight_rules(str(tmp_path / "sim"), extra=known + 'journal = "bids"', listed=listed))
     simulation = Simulation(config, None, salt=salt(tmp_path / "live"))
     simulation.run(visits)
     run = simulation.finish()

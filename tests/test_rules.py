@@ -148,8 +148,8 @@ def truthful_behaves():
 def linear_behaves():
     for factor in (0.0, 0.25, 1.0, 2.5):
         me = plain({"factor": factor})
-        prices = [LIBRARY["linear"].price(value, None, me) for value in (0, 400_000, 800_000, 4_000_000)]
-        assert prices == [0, int(400_000 * factor), int(800_000 * factor), int(4_000_000 * factor)]
+        prices = [LIBRARY["linear"].price(value, None, me) for value in (0, 400_003, 800_006, 4_000_030)]
+        assert prices == [0, int(400_003 * factor), int(800_006 * factor), int(4_000_030 * factor)]
 
 
 def paced_behaves():

@@ -20,7 +20,6 @@ from exchange.line import Given, Line
 from exchange.links import BadToken, Links
 from exchange.opening import open_venue
 from exchange.rent.ledger import Ledger
-from exchange.rent.names import salt
 
 STREAMS: Final = ("auctions", "bids", "wins", "events")
 
@@ -72,13 +71,13 @@ def replay(config: Config, ledger: Ledger, folder: Path) -> int:
 def compare(config: Config, path: Path) -> Replayed:
     """Replay the ledger at `path` and compare all its rows. Raises ConfigError when it holds no inputs."""
     ledger = Ledger(path)
+    if not all((path / file).is_file() for file in ("names.tsv", "salt")) or next(ledger.inputs(), None) is None:
+        raise ConfigError(f'{path}: no inputs to replay; serve with [exchange] journal = "full"')
     with tempfile.TemporaryDirectory(prefix="rentier-replay-") as name:
         folder = Path(name)
-        (folder / "salt").write_bytes(salt(path))
-        shutil.copy(path / "names.tsv", folder / "names.tsv")
+        for file in ("names.tsv", "salt"):
+            shutil.copy(path / file, folder / file)
         n = replay(config, ledger, folder)
-        if n == 0:
-            raise ConfigError(f'{path}: no inputs to replay; write the ledger with [exchange] journal = "full"')
         again = Ledger(folder)
         rows = {stream: int(getattr(ledger, stream).size) for stream in STREAMS}
         found = [d for stream in STREAMS for d in _differences(stream, getattr(ledger, stream), getattr(again, stream))]

@@ -13,7 +13,7 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.auction.venue import Venue
 from exchange.config import SEED_MAX, Config, ConfigError, config_hash, load_config
-from exchange.opening import meta_of
+from exchange.opening import load_lists, meta_of
 from exchange.population import VISIT_RECORD, Population
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
@@ -115,7 +115,9 @@ class Simulation:
         self.venue = Venue(config, self.journal, self.names)
         self.venue.record["config_version"] = self.names.id("config", config_hash(config))
         self.folder = folder
-        self.population = Population(config, salt or config.exchange.seed.to_bytes(32, "little"))
+        key = salt or config.exchange.seed.to_bytes(32, "little")
+        self.population = Population(config, key)
+        self.population.know(load_lists(self.venue, key))
         self.population.attach(self.venue)
         self.cursor = np.zeros(1, CURSOR)
         self.cursor["view_delay_ns"] = config.population.view_delay_ms * 1_000_000
@@ -133,7 +135,7 @@ class Simulation:
         while (at := int(self.cursor["t"][0])) < end:
             began = time.perf_counter()
             run_until(
-                self.venue.record, self.venue.campaigns, p.settings, p.people, p.places, p.tails, p.rows, p.bits,
+                self.venue.record, self.venue.campaigns, p.settings, p.known, p.places, p.tails, p.rows, p.bits,
                 self.cursor, self.views, self.clicks, self.visits, min(end, at + CHUNK),
             )  # fmt: skip
             if self.venue.record["status"][0] != st.DONE:

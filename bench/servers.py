@@ -1,9 +1,8 @@
 """Items 1-3: CPU per request of whole server processes, against a bare server on the same protocol class.
 
 All four servers stand at once, pinned to one core; the client and the remote bidders run on the other one. Every round
-drives each server in turn. The client spins, so that no server is charged for waking it, but beside the remote bidders,
-which need its core: there it sleeps, for the bare server too. CPU is the server process's own clock, user and system
-time together.
+drives each server in turn. Neither the client nor a bidder that was just asked sleeps: waking them would be charged to
+the server. CPU is the server process's own clock, user and system time together.
 """
 
 import json
@@ -93,7 +92,7 @@ def stand(names: list[str], folder: Path) -> Iterator[tuple[dict[str, Server], "
                 config.write_text(sample.market(name, str(folder / name), port))
                 arguments = ["-m", "exchange", "serve", "--config", str(config)]
             running[name] = Server(arguments, ours, folder / f"{name}.log")
-            drive(running[name], client, REQUESTS[name] // 8, False)
+            drive(running[name], client, REQUESTS[name] // 8)
         yield running, client
     finally:
         client.stop()
@@ -101,10 +100,10 @@ def stand(names: list[str], folder: Path) -> Iterator[tuple[dict[str, Server], "
             server.stop()
 
 
-def drive(server: Server, client: "Client", requests: int, spin: bool) -> tuple[float, dict[str, int]]:
+def drive(server: Server, client: "Client", requests: int) -> tuple[float, dict[str, int]]:
     """Send `requests` requests. Returns (CPU of the server per request in us, answers by status)."""
     before = server.cpu_s()
-    statuses = client.run(server.port, requests, spin)
+    statuses = client.run(server.port, requests)
     return (server.cpu_s() - before) / requests * 1e6, statuses
 
 
@@ -119,10 +118,10 @@ class Client:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT,
         )  # fmt: skip
 
-    def run(self, port: int, requests: int, spin: bool) -> dict[str, int]:
+    def run(self, port: int, requests: int) -> dict[str, int]:
         """Answers by status. Raises RuntimeError when not every request is answered."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(f"{port} {CONNECTIONS} {requests} {int(spin)}\n")
+        self.process.stdin.write(f"{port} {CONNECTIONS} {requests}\n")
         self.process.stdin.flush()
         answer: dict[str, Any] = json.loads(self.process.stdout.readline() or '{"error": "the client ended"}')
         if "error" in answer:
@@ -140,21 +139,17 @@ class Client:
 
 def measure(names: list[str], rounds: int) -> list[Result]:
     """The results of some of "nobody", "local", "remote", each against the bare server. Raises RuntimeError."""
-    turns = [name for name in ("bare", "nobody", "local") if name == "bare" or name in names]
-    turns += ["bare", "remote"] if "remote" in names else []
-    cost: dict[str, list[float]] = {name: [] for name in ["beside", *turns]}
+    every = ["bare", *names]
+    cost: dict[str, list[float]] = {name: [] for name in every}
     statuses: dict[str, dict[str, int]] = {}
-    every = list(dict.fromkeys(turns))
     with (
         tempfile.TemporaryDirectory(prefix="rentier-bench-") as folder,
         stand(every, Path(folder)) as (running, client),
     ):
         for _ in range(rounds):
-            for ix, name in enumerate(turns):
-                # the client shares its core with the remote bidders, so that beside them it has to sleep
-                beside = "remote" in turns[ix : ix + 2]
-                cpu, statuses[name] = drive(running[name], client, REQUESTS[name], spin=not beside)
-                cost["beside" if beside and name == "bare" else name].append(cpu)
+            for name in every:
+                cpu, statuses[name] = drive(running[name], client, REQUESTS[name])
+                cost[name].append(cpu)
     for name in names:
         expected = "204" if name == "nobody" else "200"
         if statuses[name] != {expected: REQUESTS[name]}:
@@ -165,7 +160,7 @@ def measure(names: list[str], rounds: int) -> list[Result]:
             against="a constant answer on the same protocol class, no JSON",
             unit="CPU us/request",
             cost=cost[name],
-            reference=cost["beside" if name == "remote" else "bare"],
+            reference=cost["bare"],
             demanded=DEMANDED[name],
         )
         for name in names

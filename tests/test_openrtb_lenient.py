@@ -191,3 +191,15 @@ def test_reader_names_what_it_expected() -> None:
     reader = Reader()
     reader.object({"id": "1", "imp": [{"id": "1"}], "cur": {"a": 1}}, BidRequest)
     assert reader.problems[0].reason == "expected a list, each text of 1 to 512 characters"
+
+
+@pytest.mark.parametrize("digits", [30, 320, 5_000])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_integers_of_any_length_are_refused_not_raised(digits: int, sign: str) -> None:
+    number = f"{sign}1{'0' * digits}"
+    for field in ('"bidfloor":%s', '"banner":{"w":%s}', '"secure":%s', '"exp":%s,"bidfloor":-1'):
+        body = f'{{"id":"r","imp":[{{"id":"1","banner":{{}},{field % number}}}]}}'.encode()
+        with pytest.raises(BadRequest) as caught:
+            decode(body)
+        assert caught.value.errors[0].path.startswith("imp[0].")
+        bad_request_body(caught.value)

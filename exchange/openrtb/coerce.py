@@ -21,6 +21,7 @@ import msgspec
 from msgspec import NODEFAULT, Struct, inspect
 
 PROBLEMS_MAX: Final = 64  # kept per request; a hostile one could have as many as it has bytes
+HUGE: Final = 2**512  # an integer that is not even a double; text of such a one may be refused by Python
 SHOWN_MAX: Final = 80  # characters of an offending value that are quoted back
 _ABSENT: Final = object()  # the value means "not given"
 _WRONG: Final = object()  # the value cannot be understood
@@ -224,6 +225,8 @@ def _plain(value: Any, kind: Kind) -> Any:
     """Convert a plain JSON value to an integer, number or text, by rule 1 and 2 above."""
     if kind.name == "any":
         return value
+    if isinstance(value, int) and abs(value) >= HUGE or isinstance(value, float) and not math.isfinite(value):
+        return _WRONG
     if kind.name == "str":
         if isinstance(value, str):
             return value if value.isascii() or encodable(value) else _WRONG
@@ -238,8 +241,8 @@ def _plain(value: Any, kind: Kind) -> Any:
         value = _number(value)
         if value is _ABSENT or value is _WRONG:
             return value
-    if isinstance(value, float) and not math.isfinite(value):
-        return _WRONG
+        if isinstance(value, float) and not math.isfinite(value):
+            return _WRONG
     if kind.name == "float":
         return _WRONG if isinstance(value, bool) else float(value)
     return int(value) if value == int(value) else _WRONG
@@ -281,6 +284,8 @@ def shown(value: Any) -> Any:
         return value
     if isinstance(value, str):
         text = value
+    elif isinstance(value, int) and abs(value) >= HUGE:
+        text = f"an integer of {value.bit_length()} bits"
     else:
         text = repr(value) if isinstance(value, int | float) else _json_text(value)
     text = text if len(text) <= SHOWN_MAX else text[: SHOWN_MAX - 3] + "..."

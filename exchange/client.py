@@ -28,6 +28,8 @@ HEAD_MAX_BYTES: Final = 16_384
 CONNECT_TIMEOUT_S: Final = 1.0
 BACK_OFF_S: Final = 0.05
 BACK_OFF_MAX_S: Final = 2.0
+PLAIN_HEAD_MAX: Final = 1_024  # longer heads go through the parser
+_PLAIN: Final = b"HTTP/1.1 200 OK\r\n"
 _GZIP: Final = b"\x1f\x8b"  # JSON never begins so, which saves looking at every header
 
 
@@ -251,6 +253,8 @@ class Connection(asyncio.Protocol):
         if self.ticket is None or self._transport is None:
             self.fail(MALFORMED)
             return
+        if not self._wire_bytes and self._whole(data):
+            return
         if not self._in_body:
             self._head = self._head + data if self._head else data
         self._wire_bytes += len(data)
@@ -267,6 +271,28 @@ class Connection(asyncio.Protocol):
             self._finish()
         elif self._wire_bytes > (2 * ANSWER_MAX_BYTES if self._in_body else HEAD_MAX_BYTES):
             self.fail(TOO_LARGE)
+
+    def _whole(self, data: bytes) -> bool:
+        """Take the plain answer that came in one piece, without the parser; False for anything unusual."""
+        if not data.startswith(_PLAIN):
+            return False
+        end = data.find(b"\r\n\r\n", 0, PLAIN_HEAD_MAX)
+        head = data[:end].lower()
+        if end < 0 or head.count(b"content-length") != 1 or b"transfer-encoding" in head or b"connection" in head:
+            return False
+        if b"\r\n " in head or b"\r\n\t" in head or head.count(b"\n") != head.count(b"\r\n"):
+            return False
+        length = head.partition(b"\r\ncontent-length: ")[2].partition(b"\r\n")[0]
+        body = data[end + 4 :]
+        if not length.isdigit() or int(length) != len(body) or len(body) > ANSWER_MAX_BYTES or not body:
+            return False
+        ticket, self.ticket = self.ticket, None
+        self._n += 1
+        self._pool.works()
+        self._pool.free(self)
+        if ticket is not None:
+            self._deliver(ticket, 200, body)
+        return True
 
     # ---- called by llhttp ----------------------------------------------------------------------------------
 

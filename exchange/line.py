@@ -100,6 +100,7 @@ class Line:
             self.offers = [Offer(ad) for ad in venue.ads]
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        self.landings = {offer.id: offer.landing for offer in self.offers}
         arrays = venue.arrays
         self._query, self._opportunities, self._remote, self._sold, self._found = (
             arrays[name].reshape(-1).view(np.uint8).data
@@ -264,10 +265,7 @@ class Line:
 
     def landing(self, creative_id: int) -> str:
         """The landing page of a creative by its id; "" when there is none."""
-        for offer in self.offers:
-            if offer.id == creative_id:
-                return offer.landing
-        return ""
+        return self.landings.get(creative_id, "")
 
     def tick(self, now_ns: int) -> None:
         """Move the clock without a request: expire holds, start and end flights."""

@@ -10,6 +10,7 @@ Source: OpenRTB 2.6-202606, sections 3.2.1, 3.2.4, 3.2.11, 3.2.12, 4.2, 4.3; doc
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +24,7 @@ from exchange.openrtb.response import Bid, BidResponse, SeatBid
 
 RESPONSE_MAX_BYTES: Final = 1 << 20
 BIDS_MAX: Final = 64  # of one response; later ones are not looked at
+DOMAIN_MAX: Final = 253  # characters of a domain that is remembered
 NAME_MAX: Final = 512  # characters of a bid's id, seat and deal id
 _CPM_ABSURD: Final = 1e12  # over the limit in any currency with a rate; keeps the float arithmetic finite
 _DECODE: Final = msgspec.json.Decoder(BidResponse).decode
@@ -154,6 +156,11 @@ def _imp_terms(imp: Imp, ix: int) -> ImpTerms:
 
 def bare_domain(text: str) -> str:
     """Return a domain as it is compared: lower case, without scheme, path, port, `www.` and outer dots."""
+    return _bare_again(text) if len(text) <= DOMAIN_MAX else _bare(text)
+
+
+def _bare(text: str) -> str:
+    """The work of `bare_domain`."""
     text = text.strip().lower()
     if "/" in text:
         start, slashes, rest = text.partition("//")
@@ -161,6 +168,9 @@ def bare_domain(text: str) -> str:
     if ":" in text:
         text = text.partition(":")[0]
     return text.strip(".").removeprefix("www.")
+
+
+_bare_again: Final = lru_cache(16_384)(_bare)  # bidders and publishers repeat theirs
 
 
 def domain_in(domain: str, blocked: frozenset[str]) -> bool:
@@ -202,15 +212,16 @@ def screen(terms: Terms, response: BidResponse, endpoint: str, bids_max: int = B
                 return done
             imp = terms.imps.get(bid.impid)
             net_nano, fate = _price(bid, rate_ppm)
+            domains = [bare_domain(domain) for domain in bid.adomain]
             if foreign:
                 fate = codes.INVALID_AUCTION
             elif imp is None or bid.id in seen or not _named(bid, seatbid):
                 fate = codes.INVALID_RESPONSE
             elif fate == codes.WON:
-                fate = _fate(terms, imp, seatbid, bid, net_nano)
+                fate = _fate(terms, imp, seatbid, bid, net_nano, domains)
             seen.add(bid.id)
-            advertiser = next(filter(None, map(bare_domain, bid.adomain)), "")
-            deal = imp.deals.get(bid.dealid) if imp is not None else None
+            advertiser = next(filter(None, domains), "")
+            deal = imp.deals.get(bid.dealid) if imp is not None and bid.dealid else None
             ix = imp.ix if imp is not None else -1
             named = advertiser[:NAME_MAX] or f"seat:{seat}"
             done.append(Screened(bid, seat, named, ix, net_nano, fate, currency, rate_ppm, deal))
@@ -240,7 +251,7 @@ def _price(bid: Bid, rate_ppm: int) -> tuple[int, int]:
     return net_nano, codes.WON if net_nano else codes.BELOW_FLOOR
 
 
-def _fate(terms: Terms, imp: ImpTerms, seatbid: SeatBid, bid: Bid, net_nano: int) -> int:
+def _fate(terms: Terms, imp: ImpTerms, seatbid: SeatBid, bid: Bid, net_nano: int, domains: list[str]) -> int:
     """Return the fate of a bid with a sound price on a known imp."""
     seat = seatbid.seat
     if terms.bseat and seat in terms.bseat or terms.wseat and seat not in terms.wseat:
@@ -249,10 +260,14 @@ def _fate(terms: Terms, imp: ImpTerms, seatbid: SeatBid, bid: Bid, net_nano: int
         fate = _deal_fate(terms, imp, seat, bid, net_nano)
         if fate:
             return fate
-    if terms.badv and any(domain_in(bare_domain(domain), terms.badv) for domain in bid.adomain):
-        return codes.ADVERTISER_BLOCKED
-    if terms.bcat and any(category_in(category, terms.bcat) for category in bid.cat):
-        return codes.CATEGORY_BLOCKED
+    if terms.badv:
+        for domain in domains:
+            if domain_in(domain, terms.badv):
+                return codes.ADVERTISER_BLOCKED
+    if terms.bcat:
+        for category in bid.cat:
+            if category_in(category, terms.bcat):
+                return codes.CATEGORY_BLOCKED
     if terms.bapp and bid.bundle in terms.bapp:
         return codes.APP_BLOCKED
     return _creative_fate(imp, bid)

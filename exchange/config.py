@@ -21,6 +21,10 @@ SEED_MAX = 2**63 - 1
 CapCount = Annotated[int, Meta(ge=1, le=60_000)]
 
 
+RATE_MIN = 0.0005  # a rate is kept in millionths: below this it would be off by more than 0.1 %
+RATE_MAX = 10_000.0
+
+
 class ConfigError(ValueError):
     """A config that cannot be used; the message is one line: file, key, value, what was expected."""
 
@@ -261,6 +265,11 @@ def _check(config: Config, name: str) -> None:
     _unique(name, "advertiser.name", [a.name for a in config.advertiser])
     _unique(name, "endpoint.name", [e.name for e in config.endpoint])
     _unique(name, "advertiser.domains", [d for a in config.advertiser for d in a.domains])
+    for code, rate in config.rates.items():
+        if not RATE_MIN <= rate <= RATE_MAX:
+            raise ConfigError(
+                f"{name}: rates.{code} = {rate}: expected {RATE_MIN} to {RATE_MAX}; rates are in millionths"
+            )
     for ix, endpoint in enumerate(config.endpoint):
         if not re.match(r"^http://[^/\s:]+(:\d{1,5})?(/\S*)?$", endpoint.url):
             raise ConfigError(f"{name}: endpoint[{ix}].url = {endpoint.url!r}: expected http://host:port/path")

@@ -37,6 +37,7 @@ from exchange.quotes import (
     Row,
 )
 
+NAMES_PER_ENDPOINT: Final = 20_000  # seats and advertisers that one endpoint may bring, per run
 BURLS_MAX: Final = 65_536  # remote wins whose burl waits for the impression
 NO_CONTENT: Final = (204, b"")
 _SOLD: Final = mk.packer(mk.SOLD)
@@ -94,7 +95,8 @@ class Line:
         self.test_clock = config.server.test_clock
         self.endpoints: list[Endpoint] = config.endpoint
         self.quotes = Quotes(links, self.rates, config.auction.min_to_win, self.hold_s)
-        self.domains = {d.lower(): a.name for a in config.advertiser for d in a.domains}
+        self.named = [0] * len(config.endpoint)
+        self.domains = {screen.bare_domain(d): a.name for a in config.advertiser for d in a.domains}
         self.burls: dict[int, tuple[int, str]] = {}
         try:
             self.offers = [Offer(ad) for ad in venue.ads]
@@ -136,7 +138,7 @@ class Line:
         least = self.opportunities.floor_nano
         if least > 0:
             for ix, imp in enumerate(opened.request.imp):
-                own = screen.floor_nano(imp.bidfloor, imp.bidfloorcur, self.rates)
+                own = screen.floor_nano(imp.bidfloor, imp.bidfloorcur, self.rates) if imp.bidfloor > 0 else 0
                 if own is not None and own < least:
                     floors[ix] = (cpm(least), self.opportunities.ledger_currency)
         format_ = opened.request.at if opened.request.at in (1, 2) else self.opportunities.format
@@ -161,11 +163,12 @@ class Line:
             return Answered(204, b"", 0, [])
         self._load(opened)
         offers: list[Offered] = []
-        if answers:
-            offers = self._remote_bids(opened, answers)
-        self.venue.trade(now_ns, opened.n_imps)
-        if answers:
-            self._n_remote[0] = 0
+        try:
+            if answers:
+                offers = self._remote_bids(opened, answers)
+            self.venue.trade(now_ns, opened.n_imps)
+        finally:
+            self._n_remote[0] = 0  # whatever happened: the next request must not find these bids
         return self._answer(opened, offers, now_ns)
 
     def _remote_bids(self, opened: Opened, answers: Sequence[Answer]) -> list[Offered]:
@@ -189,13 +192,14 @@ class Line:
                 failed.append((e, fate))
             for bid in found:
                 entity = person_key(self.opportunities.salt, f"{bid.seat}\0{bid.bid.id}")
-                seat = names.id("seat", bid.seat)
-                who = names.id("advertiser", self.domains.get(bid.advertiser, bid.advertiser))
-                records.append(_REMOTE.pack(bid.net_nano, entity, seat, who, e, max(bid.impix, 0), bid.fate))
+                seat = self._name("seat", bid.seat, e, opened)
+                who = self._name("advertiser", self.domains.get(bid.advertiser, bid.advertiser), e, opened)
+                floor = self._deal_floor(bid)
+                records.append(_REMOTE.pack(bid.net_nano, entity, floor, seat, who, e, max(bid.impix, 0), bid.fate))
                 offers.append(Offered(bid, e, response))
         for e, fate in failed:
             # one row per call that brought no bid, on the first imp, so that every call has its fate
-            records.append(_REMOTE.pack(0, 0, names.id("seat", self.endpoints[e].name), 0, e, 0, fate))
+            records.append(_REMOTE.pack(0, 0, 0, names.id("seat", self.endpoints[e].name), 0, e, 0, fate))
         timeouts = sum(fate == codes.TIMEOUT for _, fate in failed)
         if timeouts:
             self.venue.arrays["opportunities"]["n_timeouts"][: opened.n_imps] = min(timeouts, 255)
@@ -203,6 +207,23 @@ class Line:
         self._remote[: len(packed)] = packed
         self._n_remote[0] = len(records)
         return offers
+
+    def _name(self, kind: str, text: str, endpoint: int, opened: Opened) -> int:
+        """The id of a name that a bidder brings; each endpoint may register NAMES_PER_ENDPOINT, test requests none.
+
+        0 beyond that: no bidder can use up the names of the others.
+        """
+        known = self.venue.names.known(kind, text)
+        if known or opened.request.test == 1 or self.named[endpoint] >= NAMES_PER_ENDPOINT:
+            return known
+        self.named[endpoint] += 1
+        return self.venue.names.id(kind, text)
+
+    def _deal_floor(self, bid: screen.Screened) -> int:
+        """The floor of the deal a bid names, in nano of the ledger currency; 0 without one."""
+        if bid.deal is None or not bid.deal.bidfloor:
+            return 0
+        return screen.floor_nano(bid.deal.bidfloor, bid.deal.bidfloorcur, self.rates) or 0
 
     def _answer(self, opened: Opened, offers: list[Offered], now_ns: int) -> Answered:
         """Read what was sold and write the response."""

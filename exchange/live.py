@@ -97,7 +97,8 @@ class Live:
             await self.notices.drain(self.config.server.drain_timeout_ms / 1000)
             self.fanout.close()
         if self._sync is not None:
-            await self._sync
+            await asyncio.wait((self._sync,))
+            self._see_sync()
         self.venue.close()
 
     def _every(self, period_s: float, work: Callable[[], None]) -> None:
@@ -105,7 +106,10 @@ class Live:
         slot = len(self._tasks)
 
         def again() -> None:
-            work()
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - a full disk now must not end the clock for ever
+                self._failed(f"the periodic {work.__name__.strip('_')} failed", error)
             self._tasks[slot] = self.loop.call_later(period_s, again)
 
         self._tasks.append(self.loop.call_later(period_s, again))
@@ -118,7 +122,19 @@ class Live:
         """Close the journal's open blocks; the disk is waited for in a thread, one at a time."""
         self.venue.flush()
         if self._sync is None or self._sync.done():
+            self._see_sync()
             self._sync = self.loop.run_in_executor(None, self.venue.sync)
+
+    def _see_sync(self) -> None:
+        """Report a sync that failed; the next one tries again."""
+        error = self._sync.exception() if self._sync is not None and self._sync.done() else None
+        if error is not None:
+            self._failed("syncing the journal failed", error)
+
+    def _failed(self, message: str, error: BaseException) -> None:
+        """Count a failure of our own and have the loop log it."""
+        self.counters.handler_faults += 1
+        self.loop.call_exception_handler({"message": message, "exception": error})
 
     # ---- requests ----------------------------------------------------------------------------------------------
 
@@ -161,6 +177,7 @@ class Live:
             answers = [Answer(e, codes.NOT_ASKED, b"") for e in asked]
             self._finish(request, opened, answers, opened.now_ns, began)
             return
+        outgoing = self.line.outgoing(opened, left_ms)
         self.in_flight += 1
         arrived_ns = opened.now_ns if self.config.server.test_clock else 0
 
@@ -173,7 +190,7 @@ class Live:
                     self.counters.handler_faults += 1
                     request.reply(500, no_bid(opened.request.id, codes.NBR_TECHNICAL))
 
-        self.fanout.ask(asked, self.line.outgoing(opened, left_ms), left_ms / 1000, done)
+        self.fanout.ask(asked, outgoing, left_ms / 1000, done)
 
     def _finish(self, request: http.Request, opened: Opened, answers: list[Answer], now_ns: int, began: float) -> None:
         """Hold the auction and reply; notices go out behind the reply."""
@@ -205,10 +222,20 @@ class Live:
         return landing
 
     def _impression(self, request: http.Request) -> None:
-        if self._follow(request, mk.KIND_IMPRESSION) is not None:
+        if self._looked_at(request) or not request.answered and self._follow(request, mk.KIND_IMPRESSION) is not None:
             request.reply(200, PIXEL, GIF, NO_STORE)
 
+    def _looked_at(self, request: http.Request) -> bool:
+        """True for HEAD, which settles nothing: link checkers send it. Other methods than GET are answered 405."""
+        if request.method != b"GET":
+            request.reply(405, _error("method", request.method.decode(), "expected GET"), headers=((b"Allow", b"GET"),))
+        return request.head_only
+
     def _click(self, request: http.Request) -> None:
+        if self._looked_at(request):
+            request.reply(204)
+        if request.answered:
+            return
         landing = self._follow(request, mk.KIND_CLICK)
         if landing:
             request.reply(302, b"", headers=((b"Location", landing.encode()), *NO_STORE))

@@ -106,6 +106,7 @@ REMOTE: Final = shape(
     [
         ("net_nano", "i8"),
         ("entity", "u8"),  # keyed hash of (seat, bid id): decides ties
+        ("floor_nano", "i8"),  # of the deal it names, 0 = the imp's; it pays at least the higher of the two
         ("seat", "u4"),
         ("advertiser", "u4"),
         ("endpoint", "u2"),

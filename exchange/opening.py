@@ -10,7 +10,7 @@ from exchange.config import Config, ConfigError, config_hash
 from exchange.population import Population
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
-from exchange.rent.names import Names, salt, write_meta
+from exchange.rent.names import Names, read_meta, salt, write_meta
 
 
 def open_venue(config: Config) -> tuple[Venue, bytes]:
@@ -23,6 +23,14 @@ def open_venue(config: Config) -> tuple[Venue, bytes]:
     streams += ["bids"] if config.exchange.journal != "wins" else []
     streams += ["inputs"] if config.exchange.journal == "full" else []
     journal = Journal(folder, 0, tuple(streams), block_rows=block_rows(config))
+    for limit in ("awards_max", "people_max"):
+        before = read_meta(folder).get(limit, 0)
+        if getattr(config.server, limit) < before:
+            journal.close()
+            raise ConfigError(
+                f"server.{limit} = {getattr(config.server, limit)}: the ledger {folder} was written with {before}, "
+                "and must not forget what it holds: expected at least as much, or a new ledger"
+            )
     names = Names(folder, config.server.names_max)
     key = salt(folder)
     venue = Venue(config, journal, names)
@@ -52,6 +60,8 @@ def meta_of(venue: Venue) -> dict[str, Any]:
         "endpoints": [endpoint.name for endpoint in config.endpoint],
         "budgets_nano": {str(int(row["id"])): int(row["budget"]) for row in rows},
         "config_sha": config_hash(config),
+        "awards_max": config.server.awards_max,
+        "people_max": config.server.people_max,
     }
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.venue import Venue
-from exchange.audience.index import ImpView
+from exchange.audience.index import INSECURE, ImpView
 from exchange.audience.people import person_key
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_2, packed
@@ -54,7 +54,7 @@ class Opportunities:
         self.ledger_currency = venue.config.exchange.currency
         self.floor_nano = mk.cpm_up(venue.config.auction.floor_cpm)
         self.format = mk.FORMATS[venue.config.auction.format]
-        self.name_id = venue.names.id
+        self.name_id, self.name_known = venue.names.id, venue.names.known
         self._set_minute(0)
         self.floors: dict[tuple[float, str], int] = {}  # publishers repeat theirs
         self.currency_of: dict[tuple[str, ...], str] = {(): self.ledger_currency}
@@ -84,7 +84,8 @@ class Opportunities:
         hour = minute // 60 % 24
         kind = "" if device is None else _DEVICE_KINDS.get(device.devicetype) or kind_of(device.ua)
         domain, publisher = place_of(request)
-        name_id, n_imps = self.name_id, len(request.imp)
+        n_imps = len(request.imp)
+        name_id = self.name_id if request.test != 1 else self.name_known
         publisher_id, domain_id = name_id("publisher", publisher), name_id("domain", domain)
         device_code = _DEVICE_CODE.get(kind, 0)
         format_ = request.at if request.at in (1, 2) else self.format
@@ -139,7 +140,7 @@ class Opportunities:
         nano = mk.cpm_up(imp.bidfloor)
         if rate_ppm != mk.RATE_ONE_PPM:
             nano = mk.convert_up(nano, rate_ppm)
-        nano = max(nano, self.floor_nano)
+        nano = min(max(nano, self.floor_nano), UNSOLD_FLOOR_NANO)
         if len(self.floors) >= FLOORS_MAX:
             self.floors.clear()
         self.floors[imp.bidfloor, imp.bidfloorcur] = nano
@@ -212,6 +213,11 @@ def person_id(user: User | None, device: Device | None) -> str:
     return device.ifa if device is not None else ""
 
 
+def size_code(w: int, h: int) -> int:
+    """A size as one number, width << 16 | height, each at most 65,535; 0 when either is not given."""
+    return min(w, 0xFFFF) << 16 | min(h, 0xFFFF) if w and h else 0
+
+
 def view_of(imp: Imp) -> tuple[ImpView, int, int]:
     """An imp as the index reads it, its first media type, and its first size (width << 16 | height).
 
@@ -220,24 +226,23 @@ def view_of(imp: Imp) -> tuple[ImpView, int, int]:
     slot = imp.banner
     if slot is not None and imp.video is None and imp.audio is None and imp.native is None and not slot.format:
         if imp.pmp is None or imp.pmp.private_auction != 1:  # the usual imp: a banner of one size
-            size = (slot.w & 0xFFFF) << 16 | slot.h & 0xFFFF if slot.w and slot.h else 0
-            return (_BANNERS, (size,) if size else (), (), slot.battr), codes.BANNER, size
+            size = size_code(slot.w, slot.h)
+            battr = slot.battr if imp.secure != 1 else (*slot.battr, INSECURE)
+            return (_BANNERS, (size,) if size else (), (), battr), codes.BANNER, size
     mask, media = 0, 0
     banner: list[int] = []
     other: list[int] = []
-    battr: tuple[int, ...] = ()
+    battr = () if imp.secure != 1 else (INSECURE,)
     if slot is not None:
         mask, media = _BANNERS, codes.BANNER
         if slot.w and slot.h:
-            banner.append((slot.w & 0xFFFF) << 16 | slot.h & 0xFFFF)
-        for each in slot.format:
-            if each.w and each.h:
-                banner.append((each.w & 0xFFFF) << 16 | each.h & 0xFFFF)
-        battr = slot.battr
+            banner.append(size_code(slot.w, slot.h))
+        banner += [size_code(each.w, each.h) for each in slot.format if each.w and each.h]
+        battr = (*battr, *slot.battr)
     if imp.video is not None:
         mask, media = mask | 4, media or codes.VIDEO
         if imp.video.w and imp.video.h:
-            other.append((imp.video.w & 0xFFFF) << 16 | imp.video.h & 0xFFFF)
+            other.append(size_code(imp.video.w, imp.video.h))
         battr = (*battr, *imp.video.battr)
     if imp.audio is not None:
         mask, media = mask | 8, media or codes.AUDIO
@@ -270,4 +275,5 @@ def kind_of(ua: str) -> str:
 def host_of(page: str) -> str:
     """The host of a page's URL, lower case; "" when there is none."""
     rest = page.partition("//")[2] or page
-    return rest.partition("/")[0].partition("?")[0].partition(":")[0].lower() if "." in rest else ""
+    host = rest.partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2].partition(":")[0]
+    return host.lower() if "." in host else ""

@@ -234,13 +234,15 @@ class Naive:
         top = max(b.net for b in alive)
         rank = {id(b): draw(self.seed, self.auction, k, b.entity, TIE)[:2] for b in alive}
         winner = max((b for b in alive if b.net == top), key=lambda b: (rank[id(b)], -b.entity))
-        rivals = [b for b in alive if b is not winner and not (self.other_seat and b.seat == winner.seat)]
+        same = winner.seat if self.other_seat and winner.seat else None
+        rivals = [b for b in alive if b is not winner and b.seat != same]
+        floor = max(imp.floor, winner.floor)
         second = max((b.net for b in rivals), default=0)
-        price = imp.floor if second == 0 else min(top, max(imp.floor, second + self.increment))
+        price = floor if second == 0 else min(top, max(floor, second + self.increment))
         price = top if imp.at == mk.FIRST_PRICE else price
         for b in alive:
             b.fate = codes.WON if b is winner else codes.OUTBID
-        result |= {"clearing_nano": price, "min_to_win_nano": price, "runner_up_nano": max(second, imp.floor)}
+        result |= {"clearing_nano": price, "min_to_win_nano": price, "runner_up_nano": max(second, floor)}
         result |= {"campaign": winner.campaign, "remote_ix": winner.remote, "creative": winner.creative}
         return winner, second, result | {"advertiser": winner.advertiser}
 
@@ -251,8 +253,9 @@ class Naive:
         bids = list(asked)
         for r, b in enumerate(request.remote):
             if b.imp == k:
-                fate = codes.BELOW_FLOOR if b.fate == codes.WON and b.net < imp.floor else b.fate
-                bids.append(Bid(b.net, b.net, fate, b.entity, b.seat, b.advertiser, -1, b.endpoint, r))
+                least = max(imp.floor, b.floor)
+                fate = codes.BELOW_FLOOR if b.fate == codes.WON and b.net < least else b.fate
+                bids.append(Bid(b.net, b.net, fate, b.entity, b.seat, b.advertiser, -1, b.endpoint, r, floor=least))
         winner, second, result = self.judge(k, imp, bids)
         if request.test:
             return result

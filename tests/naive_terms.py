@@ -41,6 +41,7 @@ class Remote:
     endpoint: int = 0
     imp: int = 0
     fate: int = codes.WON
+    floor: int = 0  # of its deal
 
 
 @dataclass
@@ -99,7 +100,7 @@ def offer(venue: Venue, request: Request) -> list[Any]:
         o["publisher"], o["domain"], o["imp_ix"], o["hour"] = request.publisher, request.domain, k, request.hour
         o["size"], o["media"], o["n_timeouts"] = imp.size[0] << 16 | imp.size[1], codes.BANNER, 0
     for r, bid in enumerate(request.remote):
-        row = (bid.net, bid.entity, bid.seat, bid.advertiser, bid.endpoint, bid.imp, bid.fate)
+        row = (bid.net, bid.entity, bid.floor, bid.seat, bid.advertiser, bid.endpoint, bid.imp, bid.fate)
         venue.arrays["remote"][r] = row
     venue.record["n_remote"] = len(request.remote)
     venue.trade(request.now, len(request.imps))
@@ -220,3 +221,4 @@ class Bid:
     creative: int = -1
     creative_id: int = -1
     imp: Any = None
+    floor: int = 0  # the least it may pay, where its deal asks more than the imp

@@ -125,7 +125,9 @@ def run_both(tmp_path: Path, visits: int) -> tuple[Live, Simulation, Ledger, Led
     listed = tmp_path / "customers.csv"
     listed.write_text("user_id\n" + "".join(f"p{i}\n" for i in range(0, 1500, 3)))
     known = f'people = "{people}"\n'
-    text = eight_rules(str(tmp_path / "live"), server="test_clock = true", extra=known + 'journal = "full"', listed=listed)
+    text = eight_rules(
+        str(tmp_path / "live"), server="test_clock = true", extra=known + 'journal = "full"', listed=listed
+    )
     live, answered = uvloop.run(serve_visits(parse_config(text), visits))
     assert answered > visits * 0.2
     config = parse_config(eight_rules(str(tmp_path / "sim"), extra=known + 'journal = "bids"', listed=listed))

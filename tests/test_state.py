@@ -73,7 +73,8 @@ def a_request(rng: random.Random, now: int) -> Request:
     remote = [
         Remote(
             rng.choice([0, 1_000, 800_000, 1_500_000, rng.randrange(2_500_000)]),
-            seat=rng.choice([900, 901]),
+            seat=rng.choice([0, 900, 901]),
+            floor=rng.choice([0, 0, 0, 900_000]),
             advertiser=rng.choice([900, 901, 902]),
             entity=rng.getrandbits(64),
             endpoint=rng.randrange(2),

@@ -46,8 +46,8 @@ def judge(v, o, bids, n, out):  # type: ignore[no-untyped-def]
         return winner, np.int64(0)
     top = bids[winner]
     second = runner_up(bids, n, winner, v.other_seat)
-    out.clearing_nano = clearing(o.format, top.net_nano, second, o.floor_nano, v.increment_nano)
-    out.runner_up_nano = max(second, o.floor_nano)
+    out.clearing_nano = clearing(o.format, top.net_nano, second, top.floor_nano, v.increment_nano)
+    out.runner_up_nano = max(second, top.floor_nano)
     out.min_to_win_nano = out.clearing_nano
     out.campaign = top.campaign
     out.remote_ix = top.remote_ix

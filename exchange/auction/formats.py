@@ -18,6 +18,7 @@ BIDDING = mk.shape(
         ("gross_nano", "i8"),
         ("net_nano", "i8"),
         ("value_nano", "i8"),
+        ("floor_nano", "i8"),  # the least it may pay: the imp's floor, or its deal's
         ("entity", "u8"),  # who draws in a tie
         ("campaign", "i4"),
         ("line", "i4"),
@@ -59,12 +60,12 @@ def winner_of(bids, n, seed, auction_id, imp_ix):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def runner_up(bids, n, winner, other_seat):  # type: ignore[no-untyped-def]
-    """The best net bid beside the winner's (of another seat, if `other_seat`); 0 when there is none."""
+    """The best net bid beside the winner's (of another seat, if `other_seat`; seat 0 is nobody's); 0 = none."""
     second = np.int64(0)
     for i in range(n):
         if i == winner or bids[i].fate != codes.WON:
             continue
-        if other_seat and bids[i].seat == bids[winner].seat:
+        if other_seat and bids[i].seat == bids[winner].seat and bids[i].seat != 0:
             continue
         second = max(second, bids[i].net_nano)
     return second

@@ -85,6 +85,10 @@ def recover(venue: Venue, ledger: Ledger) -> int:
     record["serial"] = int(wins["serial"].max(initial=-1)) + 1
     record["oldest"] = 0
     record["rules"] = venue.arrays["rules"].ctypes.data
+    # holds expire in order of serial: one placed under a longer hold_s must not outlast those placed from now on
+    held = venue.arrays["awards"]
+    last_ns = int(max(wins["ts_ns"].max(initial=0), events["ts_ns"].max(initial=0)))
+    np.minimum(held["expires_ns"], last_ns + int(record["hold_ns"][0]), out=held["expires_ns"])
     for name, value in kept.items():
         record[name] = value
     return n

@@ -85,6 +85,7 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # t
         me.faults += 1
         gross = max(np.int64(0), min(gross, np.int64(mk.PRICE_MAX_NANO)))
     gross = min(gross, min(me.available, me.daily - me.day_used))
+    bid.floor_nano = o.floor_nano
     bid.gross_nano = gross
     bid.net_nano = net_of(fee, gross)
     bid.fate = np.uint16(codes.WON)
@@ -158,13 +159,14 @@ def invite(v, o, bids, n):  # type: ignore[no-untyped-def]
         bid.gross_nano = remote[r].net_nano
         bid.net_nano = remote[r].net_nano
         bid.value_nano = 0
+        bid.floor_nano = max(o.floor_nano, remote[r].floor_nano)
         bid.entity = remote[r].entity
         bid.seat = remote[r].seat
         bid.advertiser = remote[r].advertiser
         bid.contacts = np.uint32(0)
         bid.flags = np.uint8(0)
         bid.fate = remote[r].fate
-        if bid.fate == codes.WON and bid.net_nano < o.floor_nano:
+        if bid.fate == codes.WON and bid.net_nano < bid.floor_nano:
             bid.fate = np.uint16(codes.BELOW_FLOOR)
             remote[r].fate = bid.fate
         n += 1

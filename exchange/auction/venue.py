@@ -17,9 +17,10 @@ from exchange import state as st
 from exchange.auction import sell, value
 from exchange.auction.formats import BIDDING
 from exchange.audience import language
-from exchange.audience.index import Index, Line, build
+from exchange.audience.index import INSECURE, Index, Line, build
 from exchange.config import Campaign, Config, ConfigError, Creative, Distribution
 from exchange.openrtb import codes
+from exchange.openrtb.screen import insecure
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names
 from exchange.rent.waterfall import fee_set
@@ -80,9 +81,9 @@ class Venue:
             me = self.campaigns[ix]
             where = f"{advertiser.name}/{campaign.name}"
             self.campaign_names.append(where)
-            me["id"] = self.names.id("campaign", where)
-            me["advertiser"] = self.names.id("advertiser", advertiser.name)
-            me["seat"] = self.names.id("seat", advertiser.name)
+            me["id"] = self._name("campaign", where)
+            me["advertiser"] = self._name("advertiser", advertiser.name)
+            me["seat"] = self._name("seat", advertiser.name)
             me["rule"] = list(rules).index(campaign.rule)
             _money(me, campaign, where)
             me["factor0"], me["n_factors"] = len(factors), len(campaign.factors)
@@ -97,6 +98,13 @@ class Venue:
             raise ConfigError(str(error)) from None
         self.arrays["rules"] = self.rules.table
         self.n_campaigns = len(pairs)
+
+    def _name(self, kind: str, text: str) -> int:
+        """The id of a name of the config; raises ConfigError when the ledger has no room for it."""
+        ident = self.names.id(kind, text)
+        if not ident:
+            raise ConfigError(f"{kind} {text!r}: the ledger's names are full; raise server.names_max")
+        return ident
 
     def _index(self) -> None:
         """Build the audience index: a line per creative, then one per endpoint."""
@@ -122,7 +130,7 @@ class Venue:
                         media=MEDIA_CODE[creative.type],
                         size=(creative.w, creative.h) if creative.w and creative.h else None,
                         cats=tuple(creative.cat),
-                        attrs=tuple(creative.attr),
+                        attrs=(*creative.attr, INSECURE) if _loads_http(creative) else tuple(creative.attr),
                         domains=tuple(advertiser.domains),
                     )
                 )
@@ -336,6 +344,11 @@ class Venue:
         keys = ("budget", "spent", "held", "available", "wins", "asked")
         rows = self.campaigns[: self.n_campaigns]
         return {name: {k: int(row[k]) for k in keys} for name, row in zip(self.campaign_names, rows, strict=True)}
+
+
+def _loads_http(creative: Creative) -> bool:
+    """True when a creative's own markup or image is not https."""
+    return creative.image.startswith("http:") or insecure(creative.html) or insecure(creative.adm)
 
 
 def _money(me: Any, campaign: Campaign, where: str) -> None:

@@ -22,6 +22,7 @@ from exchange.openrtb.codes import BANNER, MEDIA
 
 HOUR_UNKNOWN: Final = -1  # `hour` of a person whose local time is not known
 BANNERS: Final = 1 << BANNER  # the banner's bit in a set of media
+INSECURE: Final = -1  # among a line's attributes: its markup loads over http; barred where imp.secure is 1
 NEED_OWN: Final = 1  # Index.own_need
 NEED_NOT_OWN: Final = 2
 BLOCKED_MAX: Final = 1_024  # lists of refusals (badv, bcat, bseat) whose rows are remembered

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.venue import Venue
-from exchange.audience.index import ImpView, Index
+from exchange.audience.index import INSECURE, ImpView, Index
 from exchange.audience.language import Target, View, explain
 from exchange.openrtb.codes import BANNER, MEDIA
 from exchange.openrtb.model import BidRequest
@@ -121,7 +121,11 @@ def _blocked(index: Index, line: int, seat: str, request: BidRequest, battr: Any
         ("badv", index.badv_row, [(domain, domain.lower()) for domain in request.badv]),
         ("bcat", index.cat_row, [(category, category) for category in request.bcat]),
         ("bseat", index.seat_row, [(name, name) for name in request.bseat]),
-        ("battr", index.attr_row, [(str(attribute), attribute) for attribute in battr]),
+        (
+            "battr",
+            index.attr_row,
+            [("secure" if attribute == INSECURE else str(attribute), attribute) for attribute in battr],
+        ),
     )
     for name, table, entries in lists:
         for shown, entry in entries:

@@ -22,7 +22,7 @@ from exchange.openrtb.validate import BadRequest
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE_RAW: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_DECODE_RAW_IMPS: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_DECODE_RAW_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _PIXEL: Final = '<img src="${IMPRESSION_URL:XML}" width="1" height="1" alt="" style="position:absolute;border:0">'
 _MIMES: Final = {
     "mp4": "video/mp4", "webm": "video/webm", "ogv": "video/ogg", "mov": "video/quicktime",
@@ -89,7 +89,9 @@ def forward(body: bytes, tmax_ms: int, at: int, floors: Mapping[int, tuple[float
     request["tmax"] = msgspec.Raw(b"%d" % tmax_ms)
     request["at"] = msgspec.Raw(b"%d" % at)
     if floors:
-        imps = _DECODE_RAW_IMPS(request["imp"])
+        # what is not an object was dropped when the request was read, so it does not count here either
+        objects = [raw for raw in _DECODE_RAW_LIST(request["imp"]) if bytes(raw).lstrip()[:1] == b"{"]
+        imps = [_DECODE_RAW(raw) for raw in objects]
         for ix, (floor_cpm, currency) in floors.items():
             imps[ix]["bidfloor"] = msgspec.Raw(_ENCODE(floor_cpm))
             imps[ix]["bidfloorcur"] = msgspec.Raw(_ENCODE(currency))

@@ -57,6 +57,10 @@ class Names:
         """The id of a name; registers it on first sight; 0 for "", too long a text, or when the limit is reached."""
         return self._ids.get((kind, text)) or self._register(kind, text)
 
+    def known(self, kind: str, text: str) -> int:
+        """The id of a name that is registered already; 0 for any other."""
+        return self._ids.get((kind, text), 0)
+
     def text(self, kind: str, id: int) -> str:
         """The text of an id; "" when there is none."""
         texts = self._texts.get(kind, [])

@@ -95,6 +95,8 @@ def simulate(
         config.exchange.seed = seed
     config.exchange.journal = "bids" if ledger == "bids" else "wins"
     place = None if folder is None else Path(folder)
+    if place is not None and place.is_dir() and any(place.iterdir()):
+        raise ConfigError(f"folder = {str(place)!r}: expected a new or empty folder")
     simulation = Simulation(config, place, write=ledger != "none")
     simulation.run(auctions, progress)
     return simulation.finish()

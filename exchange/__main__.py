@@ -35,6 +35,8 @@ class Quit(Exception):  # noqa: N818 - it ends the command, it is not always an 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = parser().parse_args(argv)
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # so that pkg.mod:Class finds what lies in the current folder, as with python -m
     from exchange.audience.people import PeopleError
     from exchange.config import ConfigError
     from exchange.rent.blocks import LedgerError
@@ -187,6 +189,11 @@ def _simulate(args: argparse.Namespace) -> int:
     with Bar("auctions", show=not args.json) as bar:
         run = simulate(args.config, args.auctions, args.seed, ledger=args.ledger, folder=args.out, progress=bar.at)
     rate = run.auctions / max(run.elapsed_s, 1e-9)
+    for rule, why in run.venue.rules.slow.items():
+        print(f"rule {rule} ran in Python, slower: {why}", file=sys.stderr)
+    for rule, faults in run.venue.rules.faults.items():
+        if faults:
+            print(f"rule {rule} failed {faults:,} times; each time it made no bid", file=sys.stderr)
     if args.json:
         facts = {"visits": run.auctions, "elapsed_s": run.elapsed_s, "visits_per_s": rate, "summary": run.summary()}
         print(msgspec.json.encode(facts).decode())

@@ -74,7 +74,7 @@ def resolve(name: str, folder: str = ".") -> Rule:
     if name in built_in:
         return built_in[name]
     place, colon, attribute = name.rpartition(":")
-    if not colon:
+    if not colon or not place or not attribute:
         near = difflib.get_close_matches(name, built_in, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise RuleError(
@@ -87,6 +87,8 @@ def resolve(name: str, folder: str = ".") -> Rule:
         near = difflib.get_close_matches(attribute, [c.__name__ for c in rules_in(module).values()], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise RuleError(f"rule {name!r}: {place} has no rule class {attribute!r}{hint}")
+    if not isinstance(getattr(found, "defaults", None), dict):
+        raise RuleError(f"rule {name!r}: {attribute}.defaults: expected a dict of its knobs, {{}} when it has none")
     return found  # type: ignore[no-any-return]
 
 
@@ -94,7 +96,7 @@ def _from_package(name: str, place: str) -> ModuleType:
     try:
         return importlib.import_module(place)
     except ImportError as error:
-        raise RuleError(f"rule {name!r}: module {place!r} cannot be imported: {error}") from None
+        raise RuleError(f"rule {name!r}: module {place!r} cannot be imported from sys.path: {error}") from None
 
 
 def _from_file(name: str, path: Path) -> ModuleType:
@@ -112,7 +114,7 @@ def _from_file(name: str, path: Path) -> ModuleType:
     sys.modules[unique] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # noqa: BLE001 - user code may raise anything; it becomes one clear line
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything; it becomes one line
         del sys.modules[unique]
         raise RuleError(f"rule {name!r}: {path} failed to load: {type(error).__name__}: {error}") from error
     return module
@@ -126,6 +128,8 @@ def knob_type(rule: str, name: str, value: Any) -> tuple[str, str] | tuple[str, 
     if isinstance(value, bool) or not isinstance(value, (int, float, list, tuple, np.ndarray)):
         raise RuleError(f"rule {rule}: knob {name!r} = {value!r}: expected an int, a float or a list of numbers")
     if isinstance(value, (int, float)):
+        if not -(2**63) <= value < 2**63:  # not so for nan either
+            raise RuleError(f"rule {rule}: knob {name!r} = {value!r}: expected a number that fits 64 bits")
         return (name, "i8" if isinstance(value, int) else "f8")
     array = np.asarray(value)
     if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "if":
@@ -193,14 +197,12 @@ _I64 = ir.IntType(64)
 
 
 @intrinsic
-def call_price(typingctx, address, value, imp, me):  # type: ignore[no-untyped-def]
-    """`price(value, imp, me)` of the rule at a machine address."""
+def _price_at(typingctx, address, value, imp, me):  # type: ignore[no-untyped-def]
     return types.int64(types.int64, types.int64, imp, me), _caller(_I64, _I64, None, None)
 
 
 @intrinsic
-def call_learn(typingctx, address, value, imp, me, result):  # type: ignore[no-untyped-def]
-    """`learn(value, imp, me, result)` of the rule at a machine address."""
+def _learn_at(typingctx, address, value, imp, me, result):  # type: ignore[no-untyped-def]
     return types.void(types.int64, types.int64, imp, me, result), _caller(ir.VoidType(), _I64, None, None, None)
 
 
@@ -210,10 +212,41 @@ def _feedback_at(typingctx, address, me, kind, paid):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
+def money_of(me):  # type: ignore[no-untyped-def]
+    """The fields of a campaign that no rule may change: a budget holds whatever a rule writes."""
+    return me.available, me.spent, me.held, me.budget, me.daily, me.day_used, me.rule
+
+
+@njit(cache=True, nogil=True)
+def restore(me, money):  # type: ignore[no-untyped-def]
+    """Undo what a rule wrote over `money_of(me)`."""
+    me.available, me.spent, me.held, me.budget, me.daily, me.day_used, me.rule = money
+
+
+@njit(cache=True, nogil=True)
+def call_price(address, value, imp, me):  # type: ignore[no-untyped-def]
+    """`price(value, imp, me)` of the rule at a machine address."""
+    money = money_of(me)
+    gross = _price_at(address, value, imp, me)
+    restore(me, money)
+    return gross
+
+
+@njit(cache=True, nogil=True)
+def call_learn(address, value, imp, me, result):  # type: ignore[no-untyped-def]
+    """`learn(value, imp, me, result)` of the rule at a machine address."""
+    money = money_of(me)
+    _learn_at(address, value, imp, me, result)
+    restore(me, money)
+
+
+@njit(cache=True, nogil=True)
 def call_feedback(address, me, kind, paid):  # type: ignore[no-untyped-def]
     """`feedback(me, kind, paid)` of a rule, if it has one (address not 0)."""
     if address != 0:
+        money = money_of(me)
         _feedback_at(address, me, np.int64(kind), np.int64(paid))
+        restore(me, money)
 
 
 # ---- compiling -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Money in a config is written as people write it: prices as CPM (`_cpm`), budgets
 import difflib
 import hashlib
 import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -214,7 +215,7 @@ def parse_config(text: bytes | str, name: str = "config", folder: str = ".") -> 
     try:
         config = msgspec.toml.decode(text, type=Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_explain(str(error))}") from None
+        raise ConfigError(f"{name}: {_explain(str(error), text)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{name}: not TOML: {error}") from None
     if config.folder:
@@ -234,14 +235,21 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:16]
 
 
-def _explain(message: str) -> str:
-    """Turn a decoder message into one that suggests the nearest key."""
+def _explain(message: str, text: bytes | str) -> str:
+    """Turn a decoder message into one that shows the value and suggests the nearest key."""
     unknown = re.search(r"unknown field `([^`]+)`", message)
-    if not unknown:
-        return message
-    keys = {key for struct in _STRUCTS for key in struct.__struct_fields__}
-    near = difflib.get_close_matches(unknown[1], keys, 1)
-    return message + (f"; did you mean `{near[0]}`?" if near else "")
+    if unknown:
+        keys = {key for struct in _STRUCTS for key in struct.__struct_fields__}
+        near = difflib.get_close_matches(unknown[1], keys, 1)
+        return message + (f"; did you mean `{near[0]}`?" if near else "")
+    at = re.search(r" - at `\$\.?([^`]*)`$", message)
+    value: Any = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
+    for step in re.findall(r"\[(\d+)\]|([^.\[\]]+)", at[1] if at else ""):
+        try:
+            value = value[int(step[0])] if step[0] else value[step[1]]
+        except (KeyError, IndexError, TypeError):
+            return message
+    return f"{message}; got {repr(value)[:60]}" if at and "..." not in at[1] else message
 
 
 def _check(config: Config, name: str) -> None:
@@ -265,6 +273,7 @@ def _check(config: Config, name: str) -> None:
     _unique(name, "advertiser.name", [a.name for a in config.advertiser])
     _unique(name, "endpoint.name", [e.name for e in config.endpoint])
     _unique(name, "advertiser.domains", [d for a in config.advertiser for d in a.domains])
+    _check_texts(config, name)
     for code, rate in config.rates.items():
         if not RATE_MIN <= rate <= RATE_MAX:
             raise ConfigError(
@@ -296,6 +305,48 @@ def _check(config: Config, name: str) -> None:
                 choice(f"creative {creative.id}: type", creative.type, ("banner", "video", "audio", "native"))
                 if creative.type == "banner" and not (creative.w and creative.h):
                     raise ConfigError(f"{where}: creative {creative.id}: a banner needs w and h")
+
+
+def _check_texts(config: Config, name: str) -> None:
+    """URLs that may leave the exchange, names that are shown, times that must fit together."""
+
+    def refuse(key: str, value: object, expected: str) -> None:
+        raise ConfigError(f"{name}: {key} = {value!r}: expected {expected}")
+
+    server = config.server
+    if server.public_url and not _WEB_URL.fullmatch(server.public_url):
+        refuse("server.public_url", server.public_url, "http(s)://host, or nothing")
+    if server.margin_ms >= server.timeout_ms:
+        refuse("server.margin_ms", server.margin_ms, f"less than timeout_ms = {server.timeout_ms}")
+    if not config.exchange.ledger.strip():
+        refuse("exchange.ledger", config.exchange.ledger, "a folder")
+    if config.exchange.currency in config.rates:
+        refuse(f"rates.{config.exchange.currency}", config.rates[config.exchange.currency], "other currencies only")
+    names = [("advertiser.name", a.name) for a in config.advertiser]
+    names += [("campaign.name", c.name) for a in config.advertiser for c in a.campaign]
+    names += [("endpoint.name", e.name) for e in config.endpoint]
+    for key, text in names:
+        if not text.isprintable() or (key == "endpoint.name" and text == "local"):
+            refuse(key, text, "a printable name, for an endpoint not 'local'")
+    for endpoint in config.endpoint:
+        port = re.match(r"http://[^/:]+:(\d+)", endpoint.url)
+        if port and int(port[1]) > 65_535:
+            refuse("endpoint.url", endpoint.url, "a port up to 65535")
+        if re.search(r"\bown\b", endpoint.target):
+            refuse("endpoint.target", endpoint.target, "no leaf `own`: an endpoint has no customers of its own")
+    for advertiser in config.advertiser:
+        for campaign in advertiser.campaign:
+            drawn = campaign.value_cpm
+            if isinstance(drawn, Distribution) and drawn.uniform and not 0 <= drawn.uniform[0] <= drawn.uniform[1]:
+                refuse(
+                    f"campaign {campaign.name}: value_cpm.uniform", list(drawn.uniform), "[low, high], 0 <= low <= high"
+                )
+            for creative in campaign.creative:
+                if creative.landing and not _WEB_URL.fullmatch(creative.landing):
+                    refuse(f"creative {creative.id}: landing", creative.landing, "http(s)://host/path")
+
+
+_WEB_URL = re.compile(r"https?://[!-~]+")
 
 
 def _unique(name: str, key: str, values: list[str]) -> None:

@@ -2,17 +2,21 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable
 
 import uvloop
 
-from exchange.config import Config
+from exchange.config import Config, ConfigError
 from exchange.live import Live
 
 
 def run(config: Config, say: Callable[[str], None]) -> int:
     """Serve until SIGTERM or Ctrl-C, then drain. `say` gets the one ready line. Returns the exit code."""
-    return uvloop.run(_serve(config, say))
+    try:
+        return uvloop.run(_serve(config, say))
+    except socket.gaierror as error:
+        raise ConfigError(f"server.address = {config.server.address!r}: cannot be bound: {error.strerror}") from None
 
 
 async def _serve(config: Config, say: Callable[[str], None]) -> int:

@@ -102,8 +102,8 @@ def test_a_recovery_twice_is_a_recovery_once(tmp_path):
 
 def test_rules_do_not_hear_of_the_past(tmp_path):
     """Knobs are not in the rows: they start afresh, also those that feedback moves."""
-    config = mixed(2)
-    venue, _, _ = lived(config, tmp_path / "a", 2)
+    config = mixed(1)
+    venue, _, _ = lived(config, tmp_path / "a", 1)
     assert int(venue.campaigns["seen"][:, 2].sum()) > 0  # Tired heard of impressions
     again = opened(config, killed(tmp_path / "a", tmp_path / "b"))
     assert int(again.campaigns["seen"].sum()) == 0 and int(again.campaigns["tired_paid"].sum()) == 0

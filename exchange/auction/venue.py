@@ -372,6 +372,8 @@ def _money(me: Any, campaign: Campaign, where: str) -> None:
     me["cap_day"], me["cap_total"] = campaign.cap.day or 0, campaign.cap.total or 0
     me["start_ns"] = date_ns(campaign.start, f"campaign {where}: start") if campaign.start else 0
     me["end_ns"] = date_ns(campaign.end, f"campaign {where}: end") if campaign.end else FAR_NS
+    if me["end_ns"] <= me["start_ns"]:
+        raise ConfigError(f"campaign {where}: end = {campaign.end!r}: expected a time after start = {campaign.start!r}")
     me["purpose"] = mk.PURPOSES.index(campaign.purpose)
     me["day"] = -1
 

@@ -219,12 +219,22 @@ def _show(
     lines += [
         "",
         f"The ledger lies in {shown}. Next:",
-        f"  rentier report {shown}",
-        f"  rentier reconcile {shown}",
-        f"  rentier explain {shown}/{SAMPLE} --config {shown}/{merge.FILE}",
+        f"  {command()} report {shown}",
+        f"  {command()} reconcile {shown}",
+        f"  {command()} explain {shown}/{SAMPLE} --config {shown}/{merge.FILE}",
     ]
     print("\n".join(lines))
     return 1 if failed else 0
+
+
+def command() -> str:
+    """How this very command can be called again from here: by name, or by its place when that is not on the PATH."""
+    if shutil.which("rentier"):
+        return "rentier"
+    beside = Path(sys.executable).with_name("rentier")
+    if not beside.exists():
+        return f"{sys.executable} -m exchange"
+    return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)
 
 
 # ---- the ledger's folder ---------------------------------------------------------------------------------------

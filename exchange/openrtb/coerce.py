@@ -182,7 +182,7 @@ class Reader:
         item = kind.item
         assert item is not None
         if not isinstance(value, list):
-            if value == "" or value == {}:
+            if value == "":
                 return _ABSENT
             if item.name == "object" or isinstance(value, dict):
                 return self._wrong(value, Kind("list", kind.must or item.must, item=item), path, pattern)
@@ -235,8 +235,10 @@ def _plain(value: Any, kind: Kind) -> Any:
         if kind.exact or isinstance(value, bool | dict | list):
             return _WRONG
         return msgspec.json.encode(value).decode() if isinstance(value, int | float) else _WRONG
-    if kind.exact or isinstance(value, list | dict):
-        return _WRONG if value else _ABSENT
+    if kind.exact or isinstance(value, dict):
+        return _WRONG
+    if isinstance(value, list):
+        return _WRONG if value else _ABSENT  # what some languages write for an empty anything
     if isinstance(value, str):
         value = _number(value)
         if value is _ABSENT or value is _WRONG:

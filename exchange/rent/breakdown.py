@@ -59,6 +59,11 @@ class FateRow(Struct):
     bids: int
 
 
+def shown(ledger: Ledger, kind: str, ident: int) -> str:
+    """A name as it may be printed: what cannot be (a bidder's line feed, an escape) becomes a question mark."""
+    return "".join(c if c.isprintable() else "?" for c in ledger.names.text(kind, ident))
+
+
 def advertisers(
     ledger: Ledger, wins: Rows, terms: Pick, clicked: Ints, known: Ints, person: Ints
 ) -> list[AdvertiserRow]:
@@ -75,7 +80,7 @@ def advertisers(
     people = np.bincount(distinct(of_bill[known] * n_people + person) // n_people, minlength=n)
     rows = [
         AdvertiserRow(
-            name=ledger.names.text("advertiser", int(ids[k])) or f"advertiser {ids[k]}",
+            name=shown(ledger, "advertiser", int(ids[k])) or f"advertiser {ids[k]}",
             wins=int(won[k]),
             billed=int(billed[k]),
             spend_nano=int(spend[k]),
@@ -112,7 +117,7 @@ def buyers(ledger: Ledger, wins: Rows, terms: Pick) -> list[BuyerRow]:
         endpoint, seat = (key >> 32) - 1, key & 0xFFFFFFFF
         names = ledger.meta.get("endpoints", [])
         where = "local" if endpoint < 0 else names[endpoint] if endpoint < len(names) else f"endpoint {endpoint}"
-        who = ledger.names.text("seat", seat) or f"seat {seat}"
+        who = shown(ledger, "seat", seat) or f"seat {seat}"
         rows.append(BuyerRow(where, who, int(n_bids[k]), int(won[k]), int(billed[k]), int(spend[k]), lost[k]))
     return sorted(rows, key=lambda row: (-row.bids, -row.wins, row.endpoint, row.seat))
 
@@ -133,7 +138,7 @@ def publishers(ledger: Ledger, terms: Pick) -> list[PublisherRow]:
     earned, billed = sums(bill_ix, terms["publisher_nano"][known], n), np.bincount(bill_ix, minlength=n)
     return [
         PublisherRow(
-            name=ledger.names.text("publisher", int(ids[k])) or f"publisher {ids[k]}",
+            name=shown(ledger, "publisher", int(ids[k])) or f"publisher {ids[k]}",
             auctions=int(asked[k]),
             sold=int(sold[k]),
             publisher_nano=int(earned[k]),

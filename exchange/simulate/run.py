@@ -85,8 +85,8 @@ def simulate(
     now and then. Same config, seed and auctions: the same bytes. Raises ConfigError, JournalError.
     """
     config = load_config(config) if isinstance(config, (str, Path)) else deepcopy(config)
-    if auctions < 1:
-        raise ConfigError(f"auctions = {auctions}: expected at least 1")
+    if not isinstance(auctions, int) or auctions < 1:
+        raise ConfigError(f"auctions = {auctions}: expected at least 1, a whole number")
     if ledger not in ("none", "wins", "bids"):
         raise ConfigError(f"ledger = {ledger!r}: expected one of none, wins, bids")
     if seed is not None:

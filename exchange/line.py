@@ -168,7 +168,8 @@ class Line:
                 offers = self._remote_bids(opened, answers)
             self.venue.trade(now_ns, opened.n_imps)
         finally:
-            self._n_remote[0] = 0  # whatever happened: the next request must not find these bids
+            if answers:  # whatever happened: the next request must not find these bids
+                self._n_remote[0] = 0
         return self._answer(opened, offers, now_ns)
 
     def _remote_bids(self, opened: Opened, answers: Sequence[Answer]) -> list[Offered]:

@@ -213,11 +213,6 @@ def person_id(user: User | None, device: Device | None) -> str:
     return device.ifa if device is not None else ""
 
 
-def size_code(w: int, h: int) -> int:
-    """A size as one number, width << 16 | height, each at most 65,535; 0 when either is not given."""
-    return min(w, 0xFFFF) << 16 | min(h, 0xFFFF) if w and h else 0
-
-
 def view_of(imp: Imp) -> tuple[ImpView, int, int]:
     """An imp as the index reads it, its first media type, and its first size (width << 16 | height).
 
@@ -226,23 +221,24 @@ def view_of(imp: Imp) -> tuple[ImpView, int, int]:
     slot = imp.banner
     if slot is not None and imp.video is None and imp.audio is None and imp.native is None and not slot.format:
         if imp.pmp is None or imp.pmp.private_auction != 1:  # the usual imp: a banner of one size
-            size = size_code(slot.w, slot.h)
+            size = slot.w << 16 | slot.h if slot.w and slot.h else 0
             battr = slot.battr if imp.secure != 1 else (*slot.battr, INSECURE)
             return (_BANNERS, (size,) if size else (), (), battr), codes.BANNER, size
     mask, media = 0, 0
     banner: list[int] = []
     other: list[int] = []
-    battr = () if imp.secure != 1 else (INSECURE,)
+    battr = ()
     if slot is not None:
-        mask, media = _BANNERS, codes.BANNER
+        mask, media, battr = _BANNERS, codes.BANNER, slot.battr
         if slot.w and slot.h:
-            banner.append(size_code(slot.w, slot.h))
-        banner += [size_code(each.w, each.h) for each in slot.format if each.w and each.h]
-        battr = (*battr, *slot.battr)
+            banner.append(slot.w << 16 | slot.h)
+        for each in slot.format:
+            if each.w and each.h:
+                banner.append(each.w << 16 | each.h)
     if imp.video is not None:
         mask, media = mask | 4, media or codes.VIDEO
         if imp.video.w and imp.video.h:
-            other.append(size_code(imp.video.w, imp.video.h))
+            other.append(imp.video.w << 16 | imp.video.h)
         battr = (*battr, *imp.video.battr)
     if imp.audio is not None:
         mask, media = mask | 8, media or codes.AUDIO
@@ -250,6 +246,8 @@ def view_of(imp: Imp) -> tuple[ImpView, int, int]:
     if imp.native is not None:
         mask, media = mask | 16, media or codes.NATIVE
         battr = (*battr, *imp.native.battr)
+    if imp.secure == 1:
+        battr = (*battr, INSECURE)
     size = banner[0] if banner else other[0] if other else 0
     if imp.pmp is not None and imp.pmp.private_auction == 1:
         mask, banner = 0, []

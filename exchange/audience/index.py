@@ -142,7 +142,8 @@ class Index:
             q += anys
         for imp in imps:
             media, banner, other, battr = imp
-            if len(banner) == 1 and media == BANNERS and not other and not battr and not self.size_not_row:
+            barred = battr and self.attr_row  # empty where no line has an attribute
+            if len(banner) == 1 and media == BANNERS and not other and not barred and not self.size_not_row:
                 size = banner[0]  # the usual imp: one banner size, nothing blocked
                 fit, within = self.banner_row.get(size, self.fit_other), self.size_row.get(size, self.size_other)
                 q += (self.media_row[BANNERS], 1, 1, 0, fit, within)

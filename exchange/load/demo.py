@@ -228,13 +228,11 @@ def _show(
 
 
 def command() -> str:
-    """How this very command can be called again from here: by name, or by its place when that is not on the PATH."""
-    if shutil.which("rentier"):
-        return "rentier"
+    """How this very command can be called again: by its place when it lies below this folder and not on the PATH."""
     beside = Path(sys.executable).with_name("rentier")
-    if not beside.exists():
-        return f"{sys.executable} -m exchange"
-    return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)
+    if shutil.which("rentier") or not beside.is_relative_to(Path.cwd()):
+        return "rentier"
+    return str(beside.relative_to(Path.cwd()))
 
 
 # ---- the ledger's folder ---------------------------------------------------------------------------------------

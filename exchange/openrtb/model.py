@@ -30,6 +30,7 @@ _EXACT: Final = Meta(extra={"must": True, "exact": True})
 _JSON: Final = Meta(extra={"must": True, "json": True})  # an object here is taken as its JSON text
 Count = Annotated[int, Meta(ge=0, le=INT_MAX)]
 NeedCount = Annotated[Count, _MUST]
+Pixels = Annotated[int, Meta(ge=0, le=65_535), _MUST]  # of a slot: two of them make one number inside
 Signed = Annotated[int, Meta(ge=-INT_MAX, le=INT_MAX)]
 Flag = Annotated[int, Meta(ge=0, le=1), _MUST]
 Cpm = Annotated[float, Meta(ge=0, le=CPM_MAX), _MUST]
@@ -53,8 +54,8 @@ Mimes = Annotated[tuple[Word, ...], Meta(min_length=1, max_length=LIST_MAX), _MU
 class Format(Struct, gc=False):
     """One size a banner may have (3.2.10): fixed w and h, or a ratio with a least width. Device-independent px."""
 
-    w: NeedCount = 0
-    h: NeedCount = 0
+    w: Pixels = 0
+    h: Pixels = 0
     wratio: Count = 0
     hratio: Count = 0
     wmin: Count = 0
@@ -63,8 +64,8 @@ class Format(Struct, gc=False):
 class Banner(Struct, gc=False):
     """A banner slot (3.2.6). `w`, `h` in px, or `format`; the deprecated wmin..hmax bound a flexible size."""
 
-    w: NeedCount = 0
-    h: NeedCount = 0
+    w: Pixels = 0
+    h: Pixels = 0
     format: Annotated[tuple[Format, ...], Meta(max_length=LIST_MAX)] = ()
     btype: Counts = ()
     battr: NeedCounts = ()
@@ -81,8 +82,8 @@ class Video(Struct, gc=False):
     """A video slot (3.2.7); durations in seconds, bit rates in Kbps. `mimes` is required."""
 
     mimes: Mimes
-    w: NeedCount = 0
-    h: NeedCount = 0
+    w: Pixels = 0
+    h: Pixels = 0
     minduration: Count = 0
     maxduration: Count = 0
     poddur: Count = 0

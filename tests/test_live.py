@@ -253,3 +253,26 @@ def test_an_unknown_fate_of_a_call_has_its_row(tmp_path: Path) -> None:
     live = with_live(text_of(tmp_path, endpoints=ENDPOINT), test)
     rows = Ledger(live.folder).bids
     assert rows["fate"][rows["endpoint"] == 0].tolist() == [codes.UNREACHABLE]
+
+
+def test_floors_round_up_and_prices_are_quoted_back_down(tmp_path: Path) -> None:
+    """0.333333 USD at 0.92 is 306,666.36 nano EUR: 306,667 as a floor, and quoted back never more than was asked."""
+
+    async def test(live: Live, client: Client) -> None:
+        body = body_of(imp={"bidfloor": 0.333333, "bidfloorcur": "USD"}, cur=["USD"], wseat=["s"])
+        given = {
+            "id": "b",
+            "impid": "1",
+            "price": 9,
+            "adm": "${AUCTION_PRICE}",
+            "nurl": "http://127.0.0.1:9/${AUCTION_PRICE}",
+        }
+        answer = msgspec.json.encode({"id": "r", "cur": "USD", "seatbid": [{"seat": "s", "bid": [given]}]})
+        answered = live.line.close(live.line.open(body, NOW_NS), [Given(0, 0, answer)], NOW_NS)
+        sold = msgspec.json.decode(answered.body)["seatbid"][0]["bid"][0]
+        assert sold["price"] == 0.333333 and sold["adm"].startswith("0.333333<img")
+        assert answered.notices == [(0, "http://127.0.0.1:9/0.333333")]
+
+    text = text_of(tmp_path, endpoints=ENDPOINT) + "[rates]\nUSD = 0.92\n"
+    wins = Ledger(with_live(text, test).folder).wins
+    assert wins["floor_nano"].tolist() == wins["clearing_nano"].tolist() == [306_667]

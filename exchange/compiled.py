@@ -2,7 +2,7 @@
 
 numba's cache does not notice an edited callee in another module, so the folder's name is a hash of every
 kernel source, the compiler, numpy and the machine: edit a kernel and everything compiles afresh, once.
-Called before the first import of numba; NUMBA_CACHE_DIR, when set by the user, is respected.
+Called when the package is imported, whether numba was before or not; a NUMBA_CACHE_DIR of the user is respected.
 """
 
 import hashlib
@@ -68,9 +68,11 @@ def cache_folder() -> Path:
 
 
 def prepare() -> Path:
-    """Point numba at the cache folder; must run before numba is imported. Returns the folder."""
+    """Point numba at the cache folder. Returns the folder."""
     folder = cache_folder()
     os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    if "numba.core.config" in sys.modules:  # imported before us, it has read the environment already
+        sys.modules["numba.core.config"].CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     return folder
 
 

@@ -1,7 +1,10 @@
 """The house rules, as tests: sizes, who may import whom, what is documented. docs/map.md says why."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -185,3 +188,15 @@ def test_nothing_is_left_undone() -> None:
         if path.name != "test_house.py":
             found = re.search(r"\b(TODO|FIXME)\b|except( Exception)?:\s*pass|assert True\b", path.read_text())
             assert not found, f"{path.name}: {found and found[0]}"
+
+
+@pytest.mark.parametrize("first", ["numba", "exchange"])
+def test_kernels_are_cached_by_their_sources_whoever_imports_first(first: str) -> None:
+    """Beside the sources numba would keep stale kernels: it does not notice an edited callee in another module."""
+    code = (
+        f"import {first}; import exchange, numba; from exchange import compiled; "
+        "assert numba.core.config.CACHE_DIR == str(compiled.cache_folder()) and compiled.source_key() in "
+        "numba.core.config.CACHE_DIR"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment)

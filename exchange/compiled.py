@@ -24,7 +24,7 @@ def kernel_sources() -> list[Path]:
 def source_key() -> str:
     """Hash of the kernel sources and of all that the compiled code depends on."""
     digest = hashlib.blake2b(digest_size=10)
-    for path in [*kernel_sources(), PACKAGE / "market.py"]:
+    for path in [*kernel_sources(), *sorted((PACKAGE / "market").glob("*.py"))]:
         digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     for part in (
         sys.version,

@@ -100,6 +100,7 @@ class Opportunities:
                 _PACK(
                     key,
                     floor_nano,
+                    0,
                     publisher_id,
                     domain_id,
                     size,
@@ -108,9 +109,9 @@ class Opportunities:
                     media,
                     device_code,
                     hour,
-                    format_,
                     test,
                     0,
+                    format_,
                 )  # fmt: skip
             )
         q = index.query(

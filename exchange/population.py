@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from exchange import market as mk
 from exchange import state as st
-from exchange.auction.venue import Venue, date_ns
+from exchange.auction.terms import date_ns
+from exchange.auction.venue import Venue
 from exchange.audience import match as mt
 from exchange.audience.index import ImpView, Index
 from exchange.audience.people import person_key
@@ -125,6 +126,7 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
         o = opportunities[k]
         o.person_key = person.key
         o.floor_nano = max(place.floor_nano, settings.floor_nano)
+        o.pctr_ppb = 0
         o.publisher = place.publisher
         o.domain = place.domain
         o.size = place.size if k == 0 else place.size_2
@@ -133,7 +135,7 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
         o.media = place.media
         o.device = np.uint8(rows[4, person.device])
         o.hour = np.uint8(hour)
-        o.format = np.uint8(settings.format)
+        o.format = np.uint16(settings.format)
         o.test = np.uint8(0)
         o.n_timeouts = np.uint8(0)
 

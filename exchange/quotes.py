@@ -19,7 +19,13 @@ from exchange.openrtb.screen import Screened
 from exchange.opportunity import Opened
 
 # positions in an unpacked SOLD record
-AUCTION_ID, SERIAL, CLEARING, MIN_TO_WIN, RUNNER_UP, CAMPAIGN, CREATIVE, CREATIVE_ID, REMOTE_IX = range(9)
+AUCTION_ID, SERIAL, CLEARING, MIN_TO_WIN, RUNNER_UP, CAMPAIGN, CREATIVE, CREATIVE_ID, REMOTE_IX, SLOT = (
+    (mk.SOLD.names or ()).index(name)
+    for name in (
+        "auction_id", "serial", "clearing_nano", "min_to_win_nano", "runner_up_nano", "campaign", "creative",
+        "creative_id", "remote_ix", "slot",
+    )
+)  # fmt: skip
 Row = tuple[Any, ...]
 # any two texts of the form of a token: a bid is cut where the one stands, and the other proves the cut
 _HOLE: Final = "Where-the-token-of-an-award-will-stand-once-it-is-sold"

@@ -13,7 +13,8 @@ import numpy as np
 
 from exchange import bidding
 from exchange import market as mk
-from exchange.auction.venue import FAR_NS, Venue, date_ns
+from exchange.auction.terms import FAR_NS, date_ns
+from exchange.auction.venue import Venue
 from exchange.config import Config
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
@@ -201,12 +202,13 @@ class Naive:
         return value
 
     def ask(self, me: Any, ix: int, request: Request, k: int, ad: tuple[int, int, tuple[int, int]]) -> Bid:
-        imp = request.imps[k]
+        imp, contact = request.imps[k], self.known(request.person, me.advertiser)
         w = draw(self.seed, self.auction, k, ix, RULE)
         seen = SimpleNamespace(
             now=self.now, floor=self.local.least_gross(imp.floor), u=unit(w[0], w[1]), hour=request.hour,
-            contacts=self.known(request.person, me.advertiser).contacts, size=imp.size[0] << 16 | imp.size[1],
-            media=codes.BANNER,
+            contacts=contact.contacts, size=imp.size[0] << 16 | imp.size[1],
+            media=codes.BANNER, format=imp.at, pctr=0.001, pcvr=0.02, own=int(contact.own),
+            since_s=max(0, self.now // 10**9 - contact.last_s) if contact.contacts else -1,
         )  # fmt: skip
         value = self.value(me, ix, request, k)
         me.asked += not request.test
@@ -271,8 +273,9 @@ class Naive:
         head = {"auction_id": self.auction, "imp_ix": k}
         for b in bids:
             ident = self.campaigns[b.campaign].id if b.campaign >= 0 else -1
-            self.row("bids", mk.KIND_BID, self.now, gross_nano=b.gross, net_nano=b.net, advertiser=b.advertiser,
-                     campaign=ident, seat=b.seat, endpoint=b.endpoint, fate=b.fate, **head)  # fmt: skip
+            self.row("bids", mk.KIND_BID, self.now, value_nano=b.value, gross_nano=b.gross, net_nano=b.net,
+                     advertiser=b.advertiser, campaign=ident, seat=b.seat, endpoint=b.endpoint, fate=b.fate,
+                     **head)  # fmt: skip
         self.row("auctions", mk.KIND_AUCTION, self.now, person_key=person, floor_nano=imp.floor,
                  clearing_nano=result["clearing_nano"], publisher=request.publisher, domain=request.domain,
                  size=imp.size[0] << 16 | imp.size[1], n_eligible=len(fitting), n_asked=len(asked),
@@ -292,14 +295,15 @@ class Naive:
         contact = self.remember(person, bid.advertiser) if person else Contact()
         result["serial"], result["contacts"] = serial, contact.contacts
         purpose = 0 if me is None else mk.PURPOSES.index(me.config.purpose)
-        rates = {} if me is None else {"pctr_ppm": 1000, "pcvr_ppm": 20_000, "purpose": purpose}
+        rates = {} if me is None else {"pctr_ppb": 1_000_000, "pcvr_ppb": 20_000_000, "purpose": purpose}
         split = fee.split(clearing, me is not None and "seg" in me.config.target)
         expires = self.now + self.config.server.hold_s * 10**9
         since = max(0, self.now // 10**9 - contact.last_s) if contact.contacts else 0
         filtered = sum(b.fate not in (codes.WON, codes.OUTBID) for b in bids)
         self.row("wins", mk.KIND_WIN, self.now, auction_id=self.auction, serial=serial, person_key=person,
-                 bid_nano=bid.net, clearing_nano=clearing, second_nano=second, floor_nano=request.imps[k].floor,
-                 price_to_win_nano=result["runner_up_nano"], buyer_total_nano=total, cum_rent_nano=contact.rent,
+                 value_nano=bid.value, bid_nano=bid.net, clearing_nano=clearing, second_nano=second,
+                 floor_nano=request.imps[k].floor, price_to_win_nano=result["runner_up_nano"],
+                 buyer_total_nano=total, cum_rent_nano=contact.rent,
                  expires_ns=expires, campaign=me.id if me else -1, creative=bid.creative_id, imp_ix=k,
                  advertiser=bid.advertiser, seat=bid.seat, publisher=request.publisher, domain=request.domain,
                  contacts=contact.contacts, since_last_s=since, endpoint=bid.endpoint, n_bids=result["n_bids"],

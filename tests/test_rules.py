@@ -59,6 +59,8 @@ def cases(rule):
     seen = itertools.product(values, floors, (0, 1, 40), (0.0, 0.7310585786300049, 1 - 2**-53))
     for k, (value, floor, contacts, u) in enumerate(seen):
         imp = {"now": NOW, "floor": floor, "u": u, "contacts": contacts, "size": 300 << 16 | 250, "media": 1}
+        imp |= {"own": k // 2 % 2, "since_s": (-1, 0, 59, 86_400)[k % 4] if contacts else -1, "format": 1 + k % 2}
+        imp |= {"pctr": (0.0, 1e-9, 0.0013, 1.0)[k // 3 % 4], "pcvr": (0.0, 0.02, 1.0)[k // 5 % 3]}
         for j, knobs in enumerate(knob_grid(rule.defaults)):
             won, least = (k + j) % 2 == 0, (0, 1, value // 2, value, mk.PRICE_MAX_NANO)[(k + j) % 5]
             result = {"won": won, "bid": value, "price": min(value, 777 * k) if won else 0, "min_to_win": least}

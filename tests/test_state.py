@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from exchange import market as mk
-from exchange.auction.venue import Venue, date_ns
+from exchange.auction.terms import date_ns
+from exchange.auction.venue import Venue
 from exchange.config import Cap, Config, Distribution
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exchange import market as mk
 from exchange.auction import value
-from exchange.auction.venue import FAR_NS, date_ns
+from exchange.auction.terms import FAR_NS, date_ns
 from exchange.config import Config, ConfigError, Distribution, parse_config
 from exchange.rent.names import Names
 from tests import naive_terms as naive
@@ -40,7 +40,7 @@ def test_the_three_ways_to_say_what_it_is_worth():
     assert int(me("value_conversion = 25", "pctr = 0.004", "pcvr = 0.02")["value_nano"]) == 2_000_000
     assert int(me("value_cpm = 1e9")["value_nano"]) == mk.PRICE_MAX_NANO
     ppm = me("value_click = 0.5", "pctr = 0.0042", "pcvr = 0.013")
-    assert (int(ppm["pctr_ppm"]), int(ppm["pcvr_ppm"])) == (4_200, 13_000)
+    assert (int(ppm["pctr_ppb"]), int(ppm["pcvr_ppb"])) == (4_200_000, 13_000_000)
 
 
 @pytest.mark.parametrize("fields", [(), ("value_cpm = 1.0", "value_click = 1.0"), ("value_cpm = {}",)])

@@ -30,6 +30,9 @@ def judge(v, o, bids, n, out):  # type: ignore[no-untyped-def]
     out.auction_id = np.uint64(v.auction)
     out.serial = -1
     out.clearing_nano = 0
+    out.price_nano = 0
+    out.bill = np.uint8(0)
+    out.slot = np.uint8(0)
     out.campaign = -1
     out.creative = -1
     out.creative_id = -1
@@ -47,6 +50,7 @@ def judge(v, o, bids, n, out):  # type: ignore[no-untyped-def]
     top = bids[winner]
     second = runner_up(bids, n, winner, v.other_seat)
     out.clearing_nano = clearing(o.format, top.net_nano, second, top.floor_nano, v.increment_nano)
+    out.price_nano = out.clearing_nano
     out.runner_up_nano = max(second, top.floor_nano)
     out.min_to_win_nano = out.clearing_nano
     out.campaign = top.campaign

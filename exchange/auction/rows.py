@@ -37,6 +37,7 @@ def bid_row(v, o, bid, campaign_id):  # type: ignore[no-untyped-def]
     row = carray(st.at(v.bids_block + BLOCK_BYTES), v.bids_rows, BID_ROW)[count]
     st.stamp(v, row, mk.KIND_BID, v.now_ns)
     row.auction_id = np.uint64(v.auction)
+    row.value_nano = bid.value_nano
     row.gross_nano = bid.gross_nano
     row.net_nano = bid.net_nano
     row.campaign = campaign_id
@@ -85,6 +86,7 @@ def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type
     row.auction_id = np.uint64(v.auction)
     row.serial = out.serial
     row.person_key = o.person_key
+    row.value_nano = bid.value_nano
     row.bid_nano = bid.net_nano
     row.clearing_nano = out.clearing_nano
     row.second_nano = second
@@ -99,14 +101,14 @@ def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type
     row.expires_ns = v.now_ns + v.hold_ns
     row.campaign = np.int32(-1)
     row.purpose = np.uint8(0)
-    row.pctr_ppm = np.uint32(0)
-    row.pcvr_ppm = np.uint32(0)
+    row.pctr_ppb = np.uint32(0)
+    row.pcvr_ppb = np.uint32(0)
     if bid.campaign >= 0:
         me = campaigns[bid.campaign]
         row.campaign = me.id
         row.purpose = me.purpose
-        row.pctr_ppm = me.pctr_ppm
-        row.pcvr_ppm = me.pcvr_ppm
+        row.pctr_ppb = me.pctr_ppb
+        row.pcvr_ppb = me.pcvr_ppb
     row.creative = out.creative_id
     row.advertiser = bid.advertiser
     row.seat = bid.seat
@@ -119,6 +121,7 @@ def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type
     row.n_timeouts = np.uint16(o.n_timeouts)
     row.n_filtered = np.uint16(min(filtered, 65_535))
     row.slot = np.uint8(0)
+    row.bill = np.uint8(0)
     row.price_rule = o.format
     row.flags = np.uint8(mk.FLAG_OWN) if before.flags & np.uint16(mk.OWN) else np.uint8(0)
     return parties

@@ -77,6 +77,9 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # t
     imp.size = np.int64(o.size)
     imp.media = np.int64(o.media)
     imp.hour = np.int64(o.hour)
+    imp.format = np.int64(o.format)
+    imp.pctr = me.pctr_ppb * 1e-9
+    imp.pcvr = me.pcvr_ppb * 1e-9
     bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments)
     if o.test == 0:
         me.asked += 1
@@ -139,6 +142,10 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
             bid.contacts = contacts[contact_at].contacts if contact_at >= 0 else np.uint32(0)
             own = contact_at >= 0 and (contacts[contact_at].flags & np.uint16(mk.OWN)) != 0
             bid.flags = np.uint8(mk.FLAG_OWN) if own else np.uint8(0)
+            imps[n].own = np.int64(own)
+            imps[n].since_s = np.int64(-1)
+            if bid.contacts > 0:
+                imps[n].since_s = max(np.int64(0), v.now_ns // mk.NANO - np.int64(contacts[contact_at].last_s))
             ask_one(v, o, me, bid, imps[n], fees[c], segments, n_segments, factors, rules)
             n += 1
     return n, eligible

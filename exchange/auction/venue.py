@@ -5,7 +5,6 @@ imps in the opportunity buffer) and `event` (an impression or a click). Limits: 
 from the config; the contact table grows by doubling up to server.people_max.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -16,9 +15,10 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.auction import sell, value
 from exchange.auction.formats import BIDDING
+from exchange.auction.terms import write_terms
 from exchange.audience import language
 from exchange.audience.index import INSECURE, Index, Line, build
-from exchange.config import Campaign, Config, ConfigError, Creative, Distribution
+from exchange.config import Config, ConfigError, Creative
 from exchange.openrtb import codes
 from exchange.openrtb.screen import insecure
 from exchange.rent.journal import Journal
@@ -85,7 +85,7 @@ class Venue:
             me["advertiser"] = self._name("advertiser", advertiser.name)
             me["seat"] = self._name("seat", advertiser.name)
             me["rule"] = list(rules).index(campaign.rule)
-            _money(me, campaign, where)
+            write_terms(me, campaign, where)
             me["factor0"], me["n_factors"] = len(factors), len(campaign.factors)
             factors += [(segment, round(f * 1e6)) for segment, f in campaign.factors.items()]
             try:
@@ -349,52 +349,3 @@ class Venue:
 def _loads_http(creative: Creative) -> bool:
     """True when a creative's own markup or image is not https."""
     return creative.image.startswith("http:") or insecure(creative.html) or insecure(creative.adm)
-
-
-def _money(me: Any, campaign: Campaign, where: str) -> None:
-    """Write a campaign's value, budgets, caps and flight into its record."""
-    drawn = campaign.value_cpm if isinstance(campaign.value_cpm, Distribution) else None
-    if drawn is not None:
-        me["value_kind"], me["value_a"], me["value_b"] = _distribution(drawn)
-    elif campaign.value_cpm is not None:
-        me["value_nano"] = min(mk.cpm_down(campaign.value_cpm), mk.PRICE_MAX_NANO)  # type: ignore[arg-type]
-    else:
-        worth = campaign.value_click or (campaign.value_conversion or 0.0) * campaign.pcvr
-        me["value_nano"] = min(int(worth * campaign.pctr * mk.NANO), mk.PRICE_MAX_NANO)
-    me["pctr_ppm"], me["pcvr_ppm"] = round(campaign.pctr * 1e6), round(campaign.pcvr * 1e6)
-    for key in ("budget", "daily"):
-        plain = getattr(campaign, key)
-        nano = mk.BUDGET_MAX_NANO if plain is None else round(plain * mk.NANO)
-        if nano > mk.BUDGET_MAX_NANO:
-            raise ConfigError(f"campaign {where}: {key} = {plain}: expected at most {mk.BUDGET_MAX_NANO // mk.NANO}")
-        me[key] = nano
-    me["available"] = me["budget"]
-    me["cap_day"], me["cap_total"] = campaign.cap.day or 0, campaign.cap.total or 0
-    me["start_ns"] = date_ns(campaign.start, f"campaign {where}: start") if campaign.start else 0
-    me["end_ns"] = date_ns(campaign.end, f"campaign {where}: end") if campaign.end else FAR_NS
-    if me["end_ns"] <= me["start_ns"]:
-        raise ConfigError(f"campaign {where}: end = {campaign.end!r}: expected a time after start = {campaign.start!r}")
-    me["purpose"] = mk.PURPOSES.index(campaign.purpose)
-    me["day"] = -1
-
-
-def _distribution(drawn: Distribution) -> tuple[int, float, float]:
-    """Kind and parameters of a drawn valuation, in nano where they are money."""
-    if drawn.uniform is not None:
-        return value.UNIFORM, drawn.uniform[0] * 1e6, drawn.uniform[1] * 1e6
-    if drawn.exponential is not None:
-        return value.EXPONENTIAL, drawn.exponential * 1e6, 0.0
-    assert drawn.lognormal is not None
-    return value.LOGNORMAL, drawn.lognormal[0], drawn.lognormal[1]
-
-
-def date_ns(text: str, where: str) -> int:
-    """An ISO 8601 date and time as ns since 1970; without a zone it is UTC. Raises ConfigError."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{where} = {text!r}: expected a date like 2026-01-31T08:00:00Z") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    since = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    return max(0, min(since * 1_000, FAR_NS))

@@ -1,0 +1,117 @@
+"""The config: a TOML file becomes Structs (`keys`), checked (`check`).
+
+`load_config(path)` raises `ConfigError` with one line that names the key, the value and what was expected.
+"""
+
+import difflib
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exchange.config.check import check
+from exchange.config.keys import (
+    SEED_MAX,
+    STRUCTS,
+    Advertiser,
+    Auction,
+    Campaign,
+    Cap,
+    Config,
+    ConfigError,
+    Creative,
+    Distribution,
+    Endpoint,
+    Exchange,
+    Fees,
+    Population,
+    Reserve,
+    Server,
+)
+
+__all__ = [
+    "SEED_MAX",
+    "Advertiser",
+    "Auction",
+    "Campaign",
+    "Cap",
+    "Config",
+    "ConfigError",
+    "Creative",
+    "Distribution",
+    "Endpoint",
+    "Exchange",
+    "Fees",
+    "Population",
+    "Reserve",
+    "Server",
+    "config_hash",
+    "load_config",
+    "parse_config",
+    "shipped",
+]
+
+
+def shipped(name: str) -> Path:
+    """Path of a config that comes with the exchange: in an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    places = [package / "configs" / name, package.parent / "configs" / name]
+    found = next((path for path in places if path.is_file()), None)
+    if found is None:
+        raise ConfigError(f"{name}: no such config among those shipped in {places[0].parent} or {places[1].parent}")
+    return found
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check a TOML config. Raises ConfigError (one line) for anything unusable."""
+    path = Path(path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    return parse_config(text, str(path), str(path.resolve().parent))
+
+
+def parse_config(text: bytes | str, name: str = "config", folder: str = ".") -> Config:
+    """Check a TOML text; `name` stands in messages, `folder` is where its relative paths start."""
+    try:
+        config = msgspec.toml.decode(text, type=Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_explain(str(error), text)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{name}: not TOML: {error}") from None
+    if config.folder:
+        raise ConfigError(f"{name}: Object contains unknown field `folder`")
+    config.folder = folder
+    check(config, name)
+    return config
+
+
+def config_hash(config: Config) -> str:
+    """Hash of what decides money in a config: everything but where it lies, where it listens and where it writes."""
+    plain: dict[str, Any] = msgspec.to_builtins(config)
+    plain.pop("folder")
+    plain["exchange"].pop("ledger")
+    for key in ("address", "public_url"):
+        plain["server"].pop(key)
+    return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:16]
+
+
+def _explain(message: str, text: bytes | str) -> str:
+    """Turn a decoder message into one that shows the value and suggests the nearest key."""
+    unknown = re.search(r"unknown field `([^`]+)`", message)
+    if unknown:
+        keys = {key for struct in STRUCTS for key in struct.__struct_fields__}
+        near = difflib.get_close_matches(unknown[1], keys, 1)
+        return message + (f"; did you mean `{near[0]}`?" if near else "")
+    at = re.search(r" - at `\$\.?([^`]*)`$", message)
+    value: Any = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
+    for step in re.findall(r"\[(\d+)\]|([^.\[\]]+)", at[1] if at else ""):
+        try:
+            value = value[int(step[0])] if step[0] else value[step[1]]
+        except (KeyError, IndexError, TypeError):
+            return message
+    return f"{message}; got {repr(value)[:60]}" if at and "..." not in at[1] else message

@@ -1,18 +1,17 @@
 """Wait for a person to be worth it again: the valuation recovers with the time since the last contact.
 
 After a billed contact an impression on this person is worth v (1 - e^(-a/tau)), a = imp.since_s; v for a new one. A win
-now also restarts that clock, so even in second price the bid is that value less the continuation a win gives up.
-Let g be the best surplus per person and second, and x = g tau / v (the knob `patience`). While it pays to wait, waiting
-a seconds is worth g a, so the bid is v (1 - e^(-a/tau) - x a/tau). This rises until a = tau log(1/x), where the value
-recovers no faster than g, and the bid stays there: v (1 - x + x log x), also for a new person. It is the exact optimum
-when all people are alike, visits are frequent against tau, the price hardly varies and the campaign is long.
-x is found by renewal: on each win of a person known it moves by `rate` x (surplus / v - x a/tau), at rest where x is
-surplus per time, the best it can be for the bids that x makes (Dinkelbach 1967).
+also restarts that clock, so even in second price the best bid is that value less the continuation C(a) it gives up.
+With g the surplus per person and second, C grows by g less what this second's auctions are expected to earn. The rule
+takes C = g a as long as the value recovers faster than g, and C as the value's own growth from there on: with x = g tau
+/ v (the knob `patience`) and s = min(a / tau, log(1/x)) it bids v (1 - e^-s - x s). Exact at a steady price and
+frequent visits, else a little low; all people are taken to be alike and the campaign to be long.
+x is found by renewal: each win of a person known moves it by `rate` x (surplus / v - x a/tau), at rest where x is what
+the bids it makes do earn. Start low: at a steady price one too patient never wins and so never learns.
 
-Source: Heymann, Gilotte and Chan-Renous (2023), Repeated Bidding with Dynamic Value; the stationary form is our own.
-Expect: bids below the recovered value, more so the higher `patience`; at a steady price p its `patience` comes to the x
-of 1 - x + x log x = p / v, and its surplus per person and time beats bidding the recovered value, which earns next to
-nothing.
+Source: Heymann, Gilotte and Chan-Renous (2023), Repeated Bidding with Dynamic Value; this stationary form is our own.
+Expect: bids below the recovered value, more so the higher `patience`; `patience` comes to the surplus per person and
+tau, as a share of v, within some 5 % of the best there is, where bidding the recovered value loses a third and more.
 """
 
 from math import exp, log
@@ -24,7 +23,7 @@ LEAST: Final = 1e-6  # of patience
 class Fatigue:
     """Bids the recovered valuation less what waiting would earn."""
 
-    defaults: ClassVar[dict[str, Any]] = {"tau_s": 86_400.0, "patience": 0.3, "rate": 0.02}
+    defaults: ClassVar[dict[str, Any]] = {"tau_s": 86_400.0, "patience": 0.1, "rate": 0.02}
 
     @staticmethod
     def price(value: int, imp: Any, me: Any) -> int:

@@ -119,7 +119,7 @@ CURVES = {
 
 
 def best_of(curve: Any, value: float, mu: float, sigma: float) -> float:
-    """The largest (v - b) F(b), by golden section over log b."""
+    """The b of the largest (v - b) F(b), by golden section over log b; 0 when that is nothing, in doubles."""
     low, high, golden = log(value) - 40 * sigma - 40, log(value), (sqrt(5) - 1) / 2
 
     def worth(y: float) -> float:
@@ -128,7 +128,7 @@ def best_of(curve: Any, value: float, mu: float, sigma: float) -> float:
     for _ in range(200):
         a, b = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, b) if worth(a) >= worth(b) > 0 or worth(a) > worth(b) else (a, high)
-    return worth(low)
+    return exp(low) if worth(low) > 1e-9 else 0.0
 
 
 def bids_the_argmax(rule: str) -> None:
@@ -138,10 +138,8 @@ def bids_the_argmax(rule: str) -> None:
         me, nano = made(rule, mu=mu, sigma=sigma), int(value * CPM)
         bid = price(nano, SimpleNamespace(floor=0), me)
         assert 0 < bid < nano
-        best = best_of(CURVES[rule], value, mu, sigma)
-        got = (value - bid / CPM) * CURVES[rule]((log(bid / CPM) - mu) / sigma)
-        if best > 1e-9:  # else the market is out of reach, in doubles
-            assert got >= best * (1 - 1e-4 / bid - 1e-7), (value, mu, sigma)
+        best = CPM * best_of(CURVES[rule], value, mu, sigma)
+        assert best == 0.0 or -1.0 - 1e-6 * best < bid - best < 1e-6 * best, (value, mu, sigma, bid, best)
         for floor in (bid - 1, bid + 1, nano):
             assert price(nano, SimpleNamespace(floor=floor), me) == max(bid, floor)
         assert price(nano, SimpleNamespace(floor=nano + 1), me) == 0

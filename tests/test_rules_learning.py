@@ -4,16 +4,14 @@ import csv
 import os
 from functools import lru_cache
 from itertools import product
-from math import erf, erfc, exp, log, sqrt
+from math import erf, exp, log, sqrt
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit
 
-from bidders.thompson import POWER
 from exchange import bidding, simulate
 from exchange import market as mk
 from exchange.config import Config, Distribution
@@ -92,22 +90,6 @@ def surplus(wins: Any) -> float:
 def made(rule: str, **knobs: Any) -> SimpleNamespace:
     """A campaign's record with the rule's defaults and these knobs."""
     return SimpleNamespace(available=10**15, **{**LIBRARY[rule].defaults, **knobs})
-
-
-@njit(cache=True)
-def compiled_values(x, u, out):  # type: ignore[no-untyped-def]
-    """What these rules use beyond exp, log, sqrt and tanh."""
-    for i in range(x.size):
-        out[i, 0] = erfc(x[i])
-        out[i, 1] = u[i] ** POWER
-
-
-def test_the_mathematics_of_these_rules_is_the_same_to_the_bit():
-    rng, n = np.random.default_rng(3), 20_000
-    x, u, out = rng.normal(0, 1, n) * 10 ** rng.uniform(-3, 1, n), rng.random(n), np.zeros((n, 2))
-    u[0] = 0.0
-    compiled_values(x, u, out)
-    assert out.tolist() == [[erfc(a), b**POWER] for a, b in zip(x.tolist(), u.tolist(), strict=True)]
 
 
 # ---- first price, by a learnt win curve -------------------------------------------------------------------------

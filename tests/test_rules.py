@@ -16,6 +16,7 @@ from exchange import bidding, simulate
 from exchange import market as mk
 from exchange.bidding import RuleError, call_feedback, call_learn, call_price, resolve
 from exchange.config import ConfigError, Distribution
+from tests import test_rules_learning
 from tests.naive_terms import Imp, Remote, Request, campaign, market, offer, venue_of
 
 HERE = str(Path(__file__).parent)
@@ -188,6 +189,7 @@ BEHAVES = {
     "linear": linear_behaves,
     "paced": paced_behaves,
     "shaded": shaded_behaves,
+    **test_rules_learning.BEHAVES,
 }
 
 

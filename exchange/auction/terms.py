@@ -21,7 +21,8 @@ def write_terms(me: Any, campaign: Campaign, where: str) -> None:
         worth = campaign.value_click or (campaign.value_conversion or 0.0) * campaign.pcvr
         me["value_nano"] = min(int(worth * campaign.pctr * mk.NANO), mk.PRICE_MAX_NANO)
     me["pctr_ppb"], me["pcvr_ppb"] = round(campaign.pctr * 1e9), round(campaign.pcvr * 1e9)
-    me["quality_ppm"], me["model"] = round(campaign.quality * 1e6), -1
+    me["quality_ppm"], me["model"] = max(1, round(campaign.quality * 1e6)), -1
+    me["bill"] = mk.BILLS.index(campaign.bill)
     for key in ("budget", "daily"):
         plain = getattr(campaign, key)
         nano = mk.BUDGET_MAX_NANO if plain is None else round(plain * mk.NANO)

@@ -16,7 +16,7 @@ AWARD, CONTACT = mk.AWARD, mk.CONTACT
 
 
 @njit(cache=True, nogil=True)
-def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix):  # type: ignore[no-untyped-def]
+def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix, slot, bill):  # type: ignore[no-untyped-def]
     """Place an award: money and a contact are held until the impression or the expiry. Returns its serial.
 
     A ring slot that still holds the oldest award is released first (stated limit: server.awards_max).
@@ -37,7 +37,8 @@ def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix):  #
     award.campaign_id = np.int32(-1)
     award.advertiser = np.uint32(advertiser)
     award.imp_ix = np.uint16(imp_ix)
-    award.slot = np.uint8(0)
+    award.slot = np.uint8(slot)
+    award.bill = np.uint8(bill)
     award.status = np.uint8(mk.HELD)
     award.clicked = np.uint8(0)
     v.n_held += 1

@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 
 from exchange import market as mk
+from exchange.auction.floors import floor_of
 from exchange.auction.sell import match_only
 from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
 from exchange.audience.people import person_key
@@ -31,6 +32,7 @@ from exchange.quotes import (
     CREATIVE_ID,
     REMOTE_IX,
     SERIAL,
+    SLOT,
     Offer,
     Offered,
     Quotes,
@@ -94,7 +96,9 @@ class Line:
         self.full = config.exchange.journal == "full"
         self.test_clock = config.server.test_clock
         self.endpoints: list[Endpoint] = config.endpoint
-        self.quotes = Quotes(links, self.rates, config.auction.min_to_win, self.hold_s)
+        self.slots: list[int] = venue.arrays["slots"].tolist()
+        self.quotes = Quotes(links, self.rates, config.auction.min_to_win, self.hold_s, self.slots)
+        self.raises_floors = any(not reserve.seat for reserve in config.auction.reserve)
         self.named = [0] * len(config.endpoint)
         self.domains = {screen.bare_domain(d): a.name for a in config.advertiser for d in a.domains}
         self.burls: dict[int, tuple[int, str]] = {}
@@ -135,14 +139,18 @@ class Line:
     def outgoing(self, opened: Opened, tmax_ms: int) -> bytes:
         """The request as bidders get it: the original bytes, with the time they have, our format and our floors."""
         floors: dict[int, tuple[float, str]] = {}
-        least = self.opportunities.floor_nano
-        if least > 0:
-            for ix, imp in enumerate(opened.request.imp):
+        if self.raises_floors:
+            self._load(opened)
+            match_only(self.venue.record)
+        for ix, imp in enumerate(opened.request.imp):
+            least = self.opportunities.floor_nano
+            if self.raises_floors:
+                least = int(floor_of(self.venue.record, ix, least))
+            if least > 0:
                 own = screen.floor_nano(imp.bidfloor, imp.bidfloorcur, self.rates) if imp.bidfloor > 0 else 0
                 if own is not None and own < least:
                     floors[ix] = (cpm(least), self.opportunities.ledger_currency)
-        format_ = opened.request.at if opened.request.at in (1, 2) else self.opportunities.format
-        return forward(opened.body, tmax_ms, format_, floors)
+        return forward(opened.body, tmax_ms, opened.format, floors)
 
     def _load(self, opened: Opened) -> None:
         """Put a request's integers where the compiled step reads them."""
@@ -229,29 +237,18 @@ class Line:
     def _answer(self, opened: Opened, offers: list[Offered], now_ns: int) -> Answered:
         """Read what was sold and write the response."""
         seats: dict[str, list[str]] = {}
-        rows: dict[int, Row] = {}
-        expires_s = now_ns // mk.NANO + self.link_ttl_s
+        rows: dict[int, list[Row]] = {}
         bidid, n_sold = "", 0
         for ix in range(opened.n_imps):
-            row = _SOLD.unpack_from(self._sold, ix * _SOLD.size)
-            if offers:
-                rows[ix] = row
-            campaign, remote_ix = row[CAMPAIGN], row[REMOTE_IX]
-            if campaign < 0 and remote_ix < 0:
-                continue
-            n_sold += 1
-            bidid = bidid or f"{row[AUCTION_ID]:x}"
-            creative_id = row[CREATIVE_ID] if campaign >= 0 else 0
-            token = self.links.token(row[AUCTION_ID], row[SERIAL], ix, 0, creative_id, expires_s)
-            if campaign >= 0:
-                offer = self.offers[row[CREATIVE]]
-                seats.setdefault(offer.seat, []).append(self.quotes.local_bid(opened, offer, ix, bidid, token, row))
-                continue
-            offered = offers[remote_ix]
-            bid, burl = self.quotes.remote_bid(opened, offered, ix, token, row, now_ns)
-            seats.setdefault(offered.screened.seat, []).append(written(bid))
-            if burl and row[SERIAL] >= 0:
-                self._remember(row[SERIAL], offered.endpoint, burl)
+            first = ix * len(self.slots) * _SOLD.size
+            found = [_SOLD.unpack_from(self._sold, first + slot * _SOLD.size) for slot in range(len(self.slots))]
+            rows[ix] = found
+            n_sold += found[0][CAMPAIGN] >= 0 or found[0][REMOTE_IX] >= 0
+            for row in found:
+                if row[CAMPAIGN] >= 0 or row[REMOTE_IX] >= 0:
+                    bidid = bidid or f"{row[AUCTION_ID]:x}"
+                    seat, bid = self._sold_bid(opened, offers, ix, bidid, row, now_ns)
+                    seats.setdefault(seat, []).append(bid)
         notices: list[tuple[int, str]] = []
         if offers and opened.request.test != 1:
             fates = self.venue.arrays["remote"]["fate"][: len(offers)].tolist()
@@ -260,6 +257,22 @@ class Line:
             return Answered(204, b"", 0, notices)
         body = written_response(opened.request.id, bidid, opened.currency, seats)
         return Answered(200, body, n_sold, notices)
+
+    def _sold_bid(
+        self, opened: Opened, offers: list[Offered], ix: int, bidid: str, row: Row, now_ns: int
+    ) -> tuple[str, str]:
+        """The bid that holds one position of imp `ix`, as the seller gets it: (seat, JSON)."""
+        creative_id = row[CREATIVE_ID] if row[CAMPAIGN] >= 0 else 0
+        expires_s = now_ns // mk.NANO + self.link_ttl_s
+        token = self.links.token(row[AUCTION_ID], row[SERIAL], ix, row[SLOT], creative_id, expires_s)
+        if row[CAMPAIGN] >= 0:
+            offer = self.offers[row[CREATIVE]]
+            return offer.seat, self.quotes.local_bid(opened, offer, ix, bidid, token, row)
+        offered = offers[row[REMOTE_IX]]
+        bid, burl = self.quotes.remote_bid(opened, offered, ix, token, row, now_ns)
+        if burl and row[SERIAL] >= 0:
+            self._remember(row[SERIAL], offered.endpoint, burl)
+        return offered.screened.seat, written(bid)
 
     def _remember(self, serial: int, endpoint: int, burl: str) -> None:
         """Keep a burl until its impression; the oldest goes when there are too many."""

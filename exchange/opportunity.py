@@ -42,6 +42,7 @@ class Opened(Struct, gc=False):
     n_imps: int
     currency: str  # what prices are quoted in; "" = none of those the seller takes has a rate
     now_ns: int
+    format: int  # one of mk.FORMATS
 
 
 class Opportunities:
@@ -54,6 +55,7 @@ class Opportunities:
         self.ledger_currency = venue.config.exchange.currency
         self.floor_nano = mk.cpm_up(venue.config.auction.floor_cpm)
         self.format = mk.FORMATS[venue.config.auction.format]
+        self.formats = venue.formats
         self.name_id, self.name_known = venue.names.id, venue.names.known
         self._set_minute(0)
         self.floors: dict[tuple[float, str], int] = {}  # publishers repeat theirs
@@ -88,7 +90,7 @@ class Opportunities:
         name_id = self.name_id if request.test != 1 else self.name_known
         publisher_id, domain_id = name_id("publisher", publisher), name_id("domain", domain)
         device_code = _DEVICE_CODE.get(kind, 0)
-        format_ = request.at if request.at in (1, 2) else self.format
+        format_ = request.at if request.at in self.formats else self.format
         test = 1 if request.test == 1 else 0
         views: list[ImpView] = []
         records: list[bytes] = []
@@ -123,7 +125,8 @@ class Opportunities:
         currency = self.currency_of.get(request.cur)
         if currency is None:
             currency = self._currency(request.cur)
-        return Opened(request, body, query, records[0] if n_imps == 1 else b"".join(records), n_imps, currency, now_ns)
+        packed_imps = records[0] if n_imps == 1 else b"".join(records)
+        return Opened(request, body, query, packed_imps, n_imps, currency, now_ns, format_)
 
     def _set_minute(self, now_ns: int) -> None:
         """Remember the minute of `now_ns`: arithmetic on ns is slow, and the next request comes in the same one."""

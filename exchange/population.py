@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from exchange import market as mk
 from exchange import state as st
+from exchange.auction.positions import slot_rates
 from exchange.auction.terms import date_ns
 from exchange.auction.venue import Venue
 from exchange.audience import match as mt
@@ -89,11 +90,14 @@ def visit_of(settings, placements, t, visit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def truth_of(settings, placement, t, imp_ix):  # type: ignore[no-untyped-def]
-    """Would this impression be seen, and clicked? (seen, clicked); only a seen one is clicked."""
-    w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, 0, TRUTH)
+def truth_of(settings, placement, t, imp_ix, slot, share):  # type: ignore[no-untyped-def]
+    """Would this impression be seen, and clicked? (seen, clicked); only a seen one is clicked.
+
+    slot: the position it stands in, 0 = the best; share: its click rate as a share of the best one's.
+    """
+    w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, slot, TRUTH)
     seen = unit(w0, w1) < settings.view_rate
-    return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr
+    return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr * share
 
 
 @njit(cache=True, nogil=True)
@@ -164,6 +168,7 @@ class Population:
         self.plain = self.config.preset == "plain"
         self.segment_names = [] if self.plain else list(SEGMENTS)
         self.seed = config.exchange.seed
+        self.slots = slot_rates(config.auction)
         self.visit = np.zeros(1, VISIT_RECORD)
         self._make_people(salt)
         self.known, self.known_names = self.people, self.segment_names  # with what a people file adds (`know`)
@@ -299,9 +304,10 @@ class Population:
         visit_at(self.settings, self.places, t, self.visit)
         return self.visit[0].copy()
 
-    def truth(self, visit: Any, imp_ix: int) -> tuple[bool, bool]:
-        """Is this impression seen, is it clicked, if sold."""
-        seen, clicked = truth_at(self.settings, self.places, int(visit["placement"]), int(visit["t"]), imp_ix)
+    def truth(self, visit: Any, imp_ix: int, slot: int = 0) -> tuple[bool, bool]:
+        """Is this impression seen, is it clicked, if sold in this position (0 = the best)."""
+        place, share = int(visit["placement"]), self.slots[slot] / self.slots[0]
+        seen, clicked = truth_at(self.settings, self.places, place, int(visit["t"]), imp_ix, slot, share)
         return bool(seen), bool(clicked)
 
     def request(self, visit: Any, test_clock: bool = False) -> bytes:
@@ -361,9 +367,9 @@ def visit_at(settings, placements, t, visit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def truth_at(settings, placements, placement, t, imp_ix):  # type: ignore[no-untyped-def]
+def truth_at(settings, placements, placement, t, imp_ix, slot, share):  # type: ignore[no-untyped-def]
     """`truth_of` for a caller outside compiled code."""
-    return truth_of(settings[0], placements[placement], t, imp_ix)
+    return truth_of(settings[0], placements[placement], t, imp_ix, slot, share)
 
 
 def _erfinv(x: NDArray[np.float64]) -> NDArray[np.float64]:

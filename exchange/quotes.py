@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from exchange import market as mk
+from exchange.auction.formats import POSITIONS, TABLE
 from exchange.auction.venue import Ad
 from exchange.links import Links
 from exchange.openrtb import codes
@@ -95,11 +96,13 @@ def _tail(bid: Bid) -> str:
 class Quotes:
     """Writes bids, macros and notices. `rates` = millionths of the ledger currency per unit; `exp_s` = Bid.exp."""
 
-    def __init__(self, links: Links, rates: dict[str, int], min_to_win: bool, exp_s: int) -> None:
+    def __init__(self, links: Links, rates: dict[str, int], min_to_win: bool, exp_s: int, slots: list[int]) -> None:
+        """`slots`: click rates of the positions, ppm."""
         self.links = links
         self.rates = rates
         self.min_to_win = min_to_win
         self.exp_s = exp_s
+        self.slots = slots
 
     def local_bid(self, opened: Opened, offer: Offer, ix: int, bidid: str, token: str, row: Row) -> str:
         """The JSON of a local campaign's winning bid as the seller gets it: clearing price, our markup and links."""
@@ -112,7 +115,10 @@ class Quotes:
             tail = token.join(offer.pieces)
         else:
             tail = _tail(offer.bid(self.links, token, self.exp_s, self._local_macros(opened, offer, impid, bidid, row)))
-        return f'{{"id":"{bidid}-{ix}","impid":{quoted(impid)},"price":{cpm(price)!r}{tail}'
+        place = ""
+        if TABLE[opened.format, POSITIONS]:
+            place, tail = f"-{row[SLOT]}", f'{tail[:-1]},"ext":{{"rentier":{{"slot":{row[SLOT]}}}}}}}'
+        return f'{{"id":"{bidid}-{ix}{place}","impid":{quoted(impid)},"price":{cpm(price)!r}{tail}'
 
     def _local_macros(self, opened: Opened, offer: Offer, impid: str, bidid: str, row: Row) -> dict[str, str]:
         """The substitution values of a local bid whose markup asks for more than the links."""
@@ -150,7 +156,7 @@ class Quotes:
             nurl="" if bid.adm else substitute_url(bid.nurl, values),
             burl=impression,
             lurl="",
-            ext={"rentier": {"click": click}},
+            ext={"rentier": {"click": click} | ({"slot": row[SLOT]} if TABLE[opened.format, POSITIONS] else {})},
         )
         return seen_by_seller, substitute_url(bid.burl, values)
 
@@ -171,21 +177,28 @@ class Quotes:
             "AUCTION_AD_ID": screened.bid.adid,
             "AUCTION_PRICE": price_text(mk.quote_down(row[CLEARING], rate_ppm)) if won else "",
             "AUCTION_CURRENCY": screened.currency,
-            "AUCTION_MBR": ratio_text(row[CLEARING], screened.net_nano) if won else "",
+            "AUCTION_MBR": ratio_text(row[CLEARING], self._in_position(opened, screened.net_nano, row)) if won else "",
             "AUCTION_LOSS": str(fate),
             "AUCTION_MIN_TO_WIN": needed,
             "AUCTION_MULTIPLIER": "",
             "AUCTION_IMP_TS": str(now_ns // 1_000_000),
         }
 
+    def _in_position(self, opened: Opened, net_nano: int, row: Row) -> int:
+        """What a bid comes to in the position it won, where positions are sold."""
+        if not TABLE[opened.format, POSITIONS]:
+            return net_nano
+        return net_nano * self.slots[row[SLOT]] // mk.RATE_ONE_PPM
+
     def notices(
-        self, opened: Opened, offers: list[Offered], fates: list[int], sold: dict[int, Row], now_ns: int
+        self, opened: Opened, offers: list[Offered], fates: list[int], sold: dict[int, list[Row]], now_ns: int
     ) -> list[tuple[int, str]]:
         """nurl to winners whose markup came inline, lurl with the code to losers: (endpoint index, URL)."""
         notices: list[tuple[int, str]] = []
         for r, offered in enumerate(offers):
             bid = offered.screened.bid
-            row = sold[max(offered.screened.impix, 0)]
+            positions = sold[max(offered.screened.impix, 0)]
+            row = next((row for row in positions if row[REMOTE_IX] == r), positions[0])
             won = row[REMOTE_IX] == r
             url = bid.nurl if won else bid.lurl
             if not url or (won and not bid.adm):

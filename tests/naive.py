@@ -6,10 +6,9 @@ price, holds, contacts), and writes down every journal row it expects. `differen
 
 import math
 from decimal import Decimal
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
-
-import numpy as np
 
 from exchange import bidding
 from exchange import market as mk
@@ -17,10 +16,11 @@ from exchange.auction.terms import FAR_NS, date_ns
 from exchange.auction.venue import Venue
 from exchange.config import Config
 from exchange.openrtb import codes
-from exchange.rent.ledger import Ledger
-from tests.naive_terms import DAY, RULE, TIE, VALUE, Award, Bid, Contact, Fee, Imp, Request, draw, unit
+from tests import naive_formats as nf
+from tests.naive_terms import DAY, RULE, VALUE, Award, Bid, Contact, Fee, Imp, Request, draw, unit
+from tests.side_by_side import contact_of, differences
 
-MONEY = ("available", "spent", "held", "day_used", "asked", "wins", "faults")
+__all__ = ["Naive", "contact_of", "differences"]
 
 
 class Naive:
@@ -32,6 +32,8 @@ class Naive:
         self.versions = {name: int(venue.record[name][0]) for name in ("config_version", "snapshot_version")}
         self.other_seat = config.auction.runner_up == "other_seat"
         self.increment = round(config.auction.increment_cpm * 1e6)
+        self.slots = [Fraction(round(rate * 10**6), 10**6) for rate in config.auction.slots or [1.0]]
+        self.seats = {r.seat: ids("seat", r.seat) for r in config.auction.reserve if r.seat}
         self.campaigns: list[Any] = []
         ads = 0
         for advertiser in config.advertiser:
@@ -59,6 +61,7 @@ class Naive:
         self.now = self.auction = self.serial = 0
         self.day, self.seq = -1, 1
         self.lost_holds = self.unknown = self.exceptions = 0
+        self.sold: list[list[dict[str, Any]]] = []  # what the last request came to, per imp and position
         self.rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("auctions", "bids", "wins", "events")}
 
     def own(self, advertiser: str, venue: Venue, keys: list[int]) -> None:
@@ -113,7 +116,7 @@ class Naive:
         cum = self.known(award.person, award.advertiser).rent if award.person else 0
         self.row("events", kind, now, auction_id=award.auction, serial=award.serial, person_key=award.person,
                  paid_nano=paid, cum_rent_nano=cum, campaign=award.campaign_id, advertiser=award.advertiser,
-                 contact_n=contact_n, imp_ix=award.imp)  # fmt: skip
+                 contact_n=contact_n, imp_ix=award.imp, slot=award.slot)  # fmt: skip
 
     def event(self, kind: int, serial: int, auction: int, now: int) -> int:
         self.advance(now)
@@ -128,6 +131,11 @@ class Naive:
             self.event_row(award, kind, self.now, 0, 0)
             self.feedback(me, kind, 0)
             return kind
+        return self.bill(award, kind)
+
+    def bill(self, award: Award, kind: int) -> int:
+        """The billable event of an award."""
+        me = self.campaigns[award.campaign] if award.campaign >= 0 else None
         before, award.status = award.status, mk.BILLED
         if before == mk.BILLED:
             return 0
@@ -157,6 +165,7 @@ class Naive:
     def trade(self, request: Request) -> list[dict[str, Any]]:
         self.advance(request.now)
         self.auction += 1
+        self.sold = []
         sold = [self.sell(request, k, imp) for k, imp in enumerate(request.imps)]
         self.auction -= request.test
         return sold
@@ -201,13 +210,38 @@ class Naive:
                 value = min(mk.PRICE_MAX_NANO, value * round(factor * 1e6) // 10**6)
         return value
 
-    def ask(self, me: Any, ix: int, request: Request, k: int, ad: tuple[int, int, tuple[int, int]]) -> Bid:
+    def reserves(self, seat: int, request: Request) -> list[Any]:
+        """The reserves that apply to bids of a seat; seat 0: those for everybody."""
+        found = []
+        for r in self.config.auction.reserve:
+            wanted = r.target.partition("seg one of [")[2].partition("]")[0].split(", ") if r.target else None
+            if self.seats.get(r.seat, 0) == seat and (wanted is None or set(wanted) & set(request.segments)):
+                found.append(r)
+        return found
+
+    def floor_for(self, seat: int, request: Request, floor: int) -> int:
+        """The highest of a floor and the reserves for a seat."""
+        return max([floor, *(nf.reserve_nano(r) for r in self.reserves(seat, request))])
+
+    def virtual(self, seat: int, request: Request) -> tuple[int, int]:
+        """Slope and offset of a seat's virtual value: its own values, else those for everybody, else the bid itself."""
+        own = self.reserves(seat, request) if seat else []
+        return next((v for r in [*own, *self.reserves(0, request)] if (v := nf.virtual(r.values))), (1, 0))
+
+    def ask(self, me: Any, ix: int, request: Request, k: int, floor: int, ad: tuple[int, int, tuple[int, int]]) -> Bid:
         imp, contact = request.imps[k], self.known(request.person, me.advertiser)
         w = draw(self.seed, self.auction, k, ix, RULE)
+        least, c = self.floor_for(me.seat, request, floor), me.config
+        bill = 0 if imp.at == mk.ALL_PAY else mk.BILLS.index(c.bill)
+        pctr, pcvr = Fraction(round(c.pctr * 1e9), 10**9), Fraction(round(c.pcvr * 1e9), 10**9)
+        rate = (Fraction(1), pctr, Fraction(math.floor(pctr * pcvr * 10**9), 10**9))[bill]
+        best = self.slots[0] if imp.at in nf.POSITIONED else Fraction(1)
+        quality = Fraction(round(c.quality * 10**6), 10**6)
+        terms = nf.Terms(bill, rate, best, quality, self.virtual(me.seat, request))
         seen = SimpleNamespace(
-            now=self.now, floor=self.local.least_gross(imp.floor), u=unit(w[0], w[1]), hour=request.hour,
+            now=self.now, floor=terms.least_gross(self.local, least), u=unit(w[0], w[1]), hour=request.hour,
             contacts=contact.contacts, size=imp.size[0] << 16 | imp.size[1],
-            media=codes.BANNER, format=imp.at, pctr=0.001, pcvr=0.02, own=int(contact.own),
+            media=codes.BANNER, format=imp.at, pctr=float(pctr), pcvr=float(pcvr), own=int(contact.own),
             since_s=max(0, self.now // 10**9 - contact.last_s) if contact.contacts else -1,
         )  # fmt: skip
         value = self.value(me, ix, request, k)
@@ -220,54 +254,50 @@ class Naive:
         if not 0 <= gross <= mk.PRICE_MAX_NANO:
             me.faults += 1
             gross = 0 if gross < 0 else mk.PRICE_MAX_NANO
-        gross = min(gross, me.available, me.daily - me.day_used)
-        net = self.local.net(gross)
-        fate = codes.NO_BID if gross == 0 else codes.BELOW_FLOOR if net < imp.floor else codes.WON
-        return Bid(gross, net, fate, ix, me.seat, me.advertiser, ix, -1, -1, value, ad[0], ad[1], seen)
+        wanted = terms.event(gross)
+        event = min(wanted, me.available, me.daily - me.day_used, nf.LIMIT)
+        bid = gross if event == wanted else terms.ecpm(event)
+        unit_ = self.local.net(event)
+        net = terms.ecpm(unit_)
+        fate = codes.NO_BID if gross == 0 else codes.ECPM_ZERO if net == 0 else codes.WON
+        fate = codes.BELOW_FLOOR if fate == codes.WON and net < least else fate
+        return Bid(bid, net, fate, ix, me.seat, me.advertiser, ix, -1, -1, value, ad[0], ad[1], seen, least, terms,
+                   unit_)  # fmt: skip
 
-    def judge(self, k: int, imp: Imp, bids: list[Bid]) -> tuple[Bid | None, int, dict[str, Any]]:
-        """The winner, the best bid beside his, and what SOLD says; marks the losers."""
-        alive = [b for b in bids if b.fate == codes.WON]
-        result = dict.fromkeys(("clearing_nano", "runner_up_nano", "contacts", "advertiser"), 0)
-        result |= dict.fromkeys(("serial", "campaign", "remote_ix", "creative"), -1)
-        result |= {"n_bids": sum(b.gross > 0 for b in bids), "min_to_win_nano": imp.floor}
-        if not alive:
-            return None, 0, result
-        top = max(b.net for b in alive)
-        rank = {id(b): draw(self.seed, self.auction, k, b.entity, TIE)[:2] for b in alive}
-        winner = max((b for b in alive if b.net == top), key=lambda b: (rank[id(b)], -b.entity))
-        same = winner.seat if self.other_seat and winner.seat else None
-        rivals = [b for b in alive if b is not winner and b.seat != same]
-        floor = max(imp.floor, winner.floor)
-        second = max((b.net for b in rivals), default=0)
-        price = floor if second == 0 else min(top, max(floor, second + self.increment))
-        price = top if imp.at == mk.FIRST_PRICE else price
-        for b in alive:
-            b.fate = codes.WON if b is winner else codes.OUTBID
-        result |= {"clearing_nano": price, "min_to_win_nano": price, "runner_up_nano": max(second, floor)}
-        result |= {"campaign": winner.campaign, "remote_ix": winner.remote, "creative": winner.creative}
-        return winner, second, result | {"advertiser": winner.advertiser}
+    def invited(self, request: Request, k: int, floor: int) -> list[Bid]:
+        """The remote bids of an imp, weighed."""
+        imp, found = request.imps[k], []
+        best = self.slots[0] if imp.at in nf.POSITIONED else Fraction(1)
+        for r, b in enumerate(request.remote):
+            if b.imp == k:
+                least = max(floor, b.floor)
+                least = self.floor_for(b.seat, request, least) if b.seat else least
+                net = b.net if best == 1 else min(b.net, math.ceil(mk.PRICE_MAX_NANO / best) - 1)
+                fate = codes.BELOW_FLOOR if b.fate == codes.WON and net < least else b.fate
+                terms = nf.Terms(best=best, virtual=self.virtual(b.seat, request))
+                found.append(Bid(b.net, net, fate, b.entity, b.seat, b.advertiser, -1, b.endpoint, r, floor=least,
+                                 terms=terms, unit=net))  # fmt: skip
+        return found
 
     def sell(self, request: Request, k: int, imp: Imp) -> dict[str, Any]:
         """One imp: ask, judge, award, teach, write."""
+        floor = self.floor_for(0, request, imp.floor)
         fitting = [(ix, me, ads[0]) for ix, me in enumerate(self.campaigns) if (ads := self.fits(me, request, imp))]
-        asked = [self.ask(me, ix, request, k, ad) for ix, me, ad in fitting if self.admitted(me, request.person)]
-        bids = list(asked)
-        for r, b in enumerate(request.remote):
-            if b.imp == k:
-                least = max(imp.floor, b.floor)
-                fate = codes.BELOW_FLOOR if b.fate == codes.WON and b.net < least else b.fate
-                bids.append(Bid(b.net, b.net, fate, b.entity, b.seat, b.advertiser, -1, b.endpoint, r, floor=least))
-        winner, second, result = self.judge(k, imp, bids)
+        asked = [self.ask(me, ix, request, k, floor, ad) for ix, me, ad in fitting if self.admitted(me, request.person)]
+        bids = asked + self.invited(request, k, floor)
+        winners, sold = nf.judge(self, k, imp, floor, bids)
+        self.sold.append(sold)
         if request.test:
-            return result
-        total, person = 0, request.person
-        if winner is not None:
-            total, person = self.award(request, k, winner, bids, second, result)
+            return sold[0]
+        person, clearing = request.person, sum(row["clearing_nano"] for row in sold)
+        for bid in winners:
+            person = self.award(request, k, bid, bids, person, sold[bid.slot])
+        if winners and imp.at == mk.ALL_PAY:
+            clearing += self.collect(request, k, asked, bids)
         for b in asked:
-            needed = self.local.total(result["runner_up_nano" if b is winner else "min_to_win_nano"])
-            told = SimpleNamespace(won=b is winner, bid=b.gross, price=total if b is winner else 0)
-            told.min_to_win = needed if self.config.auction.min_to_win else 0
+            told = SimpleNamespace(won=b in winners, bid=b.gross, price=b.paid, min_to_win=0)
+            if self.config.auction.min_to_win:
+                told.min_to_win = nf.needed(self, imp.at, b, winners, self.local)
             me = self.campaigns[b.campaign]
             me.rule.learn(b.value, b.imp, me, told)
         head = {"auction_id": self.auction, "imp_ix": k}
@@ -276,38 +306,60 @@ class Naive:
             self.row("bids", mk.KIND_BID, self.now, value_nano=b.value, gross_nano=b.gross, net_nano=b.net,
                      advertiser=b.advertiser, campaign=ident, seat=b.seat, endpoint=b.endpoint, fate=b.fate,
                      **head)  # fmt: skip
-        self.row("auctions", mk.KIND_AUCTION, self.now, person_key=person, floor_nano=imp.floor,
-                 clearing_nano=result["clearing_nano"], publisher=request.publisher, domain=request.domain,
+        self.row("auctions", mk.KIND_AUCTION, self.now, person_key=person, floor_nano=floor,
+                 clearing_nano=clearing, publisher=request.publisher, domain=request.domain,
                  size=imp.size[0] << 16 | imp.size[1], n_eligible=len(fitting), n_asked=len(asked),
-                 n_bids=result["n_bids"], media=codes.BANNER, hour=request.hour, format=imp.at,
-                 sold=winner is not None, **head)  # fmt: skip
-        return result
+                 n_bids=sold[0]["n_bids"], media=codes.BANNER, hour=request.hour, format=imp.at,
+                 sold=len(winners) > 0, **head)  # fmt: skip
+        return sold[0]
 
-    def award(self, request: Request, k: int, bid: Bid, bids: list[Bid], second: int, result: dict[str, Any]) -> Any:
-        """Charge the winner, write the rent row, place the hold. Returns (total, person)."""
+    def collect(self, request: Request, k: int, asked: list[Bid], bids: list[Bid]) -> int:
+        """The losers of an all-pay auction pay: nobody is rented, so there is no person. Returns the sum."""
+        clearing, slot = 0, 1
+        for bid in asked:
+            if bid.fate == codes.OUTBID:
+                bid.slot, bid.event = slot, bid.net
+                serial, me = self.serial, self.campaigns[bid.campaign]
+                self.award(request, k, bid, bids, 0, {}, lost=True)
+                me.wins -= 1
+                self.bill(self.awards[serial], mk.KIND_IMPRESSION)
+                clearing, slot = clearing + bid.net, slot + 1
+        return clearing
+
+    def award(self, request: Request, k: int, bid: Bid, bids: list[Bid], person: int, result: dict[str, Any],
+              lost: bool = False) -> int:  # fmt: skip
+        """Charge a bidder, write the rent row, place the hold. Returns the person, 0 when there is no room for him."""
         fee = self.local if bid.campaign >= 0 else self.endpoint[bid.endpoint]
         me = self.campaigns[bid.campaign] if bid.campaign >= 0 else None
-        clearing, person, serial = result["clearing_nano"], request.person, self.serial
-        total = fee.total(clearing)
+        imp, serial = request.imps[k], self.serial
+        rate = self.slots[bid.slot] if imp.at in nf.POSITIONED else Fraction(1)
+        total = fee.total(bid.event)
+        bid.paid = nf.expected(bid, total, rate)
         if person and not self.room_for(person, bid.advertiser):
             person = 0
             self.unknown += 1
         contact = self.remember(person, bid.advertiser) if person else Contact()
         result["serial"], result["contacts"] = serial, contact.contacts
-        purpose = 0 if me is None else mk.PURPOSES.index(me.config.purpose)
-        rates = {} if me is None else {"pctr_ppb": 1_000_000, "pcvr_ppb": 20_000_000, "purpose": purpose}
-        split = fee.split(clearing, me is not None and "seg" in me.config.target)
+        mine = {}
+        if me is not None:
+            mine = {"pctr_ppb": round(me.config.pctr * 1e9), "pcvr_ppb": round(me.config.pcvr * 1e9),
+                    "purpose": mk.PURPOSES.index(me.config.purpose)}  # fmt: skip
+        split = fee.split(bid.event, me is not None and "seg" in me.config.target)
         expires = self.now + self.config.server.hold_s * 10**9
         since = max(0, self.now // 10**9 - contact.last_s) if contact.contacts else 0
         filtered = sum(b.fate not in (codes.WON, codes.OUTBID) for b in bids)
+        impression = bid.terms.bill == mk.BILL_IMPRESSION
         self.row("wins", mk.KIND_WIN, self.now, auction_id=self.auction, serial=serial, person_key=person,
-                 value_nano=bid.value, bid_nano=bid.net, clearing_nano=clearing, second_nano=second,
-                 floor_nano=request.imps[k].floor, price_to_win_nano=result["runner_up_nano"],
+                 value_nano=math.floor(bid.value * rate), clearing_nano=bid.event,
+                 bid_nano=math.floor(bid.net * rate) if impression else bid.unit,
+                 second_nano=nf.in_position(bid, bid.behind, rate), floor_nano=nf.in_position(bid, bid.floor, rate),
+                 price_to_win_nano=nf.in_position(bid, max(bid.behind, bid.floor), rate),
                  buyer_total_nano=total, cum_rent_nano=contact.rent,
-                 expires_ns=expires, campaign=me.id if me else -1, creative=bid.creative_id, imp_ix=k,
+                 expires_ns=expires, campaign=me.id if me else -1, creative=-1 if lost else bid.creative_id, imp_ix=k,
                  advertiser=bid.advertiser, seat=bid.seat, publisher=request.publisher, domain=request.domain,
-                 contacts=contact.contacts, since_last_s=since, endpoint=bid.endpoint, n_bids=result["n_bids"],
-                 n_filtered=filtered, price_rule=request.imps[k].at, flags=int(contact.own), **rates,
+                 contacts=contact.contacts, since_last_s=since, endpoint=bid.endpoint,
+                 n_bids=sum(b.gross > 0 for b in bids), n_filtered=filtered, price_rule=imp.at, slot=bid.slot,
+                 bill=bid.terms.bill, flags=int(contact.own) | 2 * lost, **mine,
                  **{f"{party}_nano": amount for party, amount in split.items()})  # fmt: skip
         self.serial += 1
         forgotten = self.awards.pop(serial - self.config.server.awards_max, None)
@@ -316,52 +368,9 @@ class Naive:
             self.release(forgotten, self.now)
         campaign_id = me.id if me else -1
         self.awards[serial] = Award(serial, self.auction, person, total, self.now, expires, bid.campaign,
-                                    campaign_id, bid.advertiser, k)  # fmt: skip
+                                    campaign_id, bid.advertiser, k, bid.slot)  # fmt: skip
         if me is not None:
             me.available, me.held = me.available - total, me.held + total
             me.day_used, me.wins = me.day_used + total, me.wins + 1
         contact.held += 1
-        return total, person
-
-
-# ---- side by side -----------------------------------------------------------------------------------------------
-
-
-def differences(naive: Naive, venue: Venue, ledger: Ledger | None = None) -> list[str]:
-    """What is not the same in the two markets: money, knobs, contacts, counters and, with a ledger, every row."""
-    found = []
-    for ix, me in enumerate(naive.campaigns):
-        real = venue.campaigns[ix]
-        for name in (*MONEY, *naive.knobs[ix]):
-            mine, its = getattr(me, name), real[name]
-            if not (list(mine) == its.tolist() if isinstance(mine, list) else mine == its):
-                found.append(f"campaign {ix} {name}: {mine} != {its}")
-    for (person, advertiser), mine in naive.contact.items():
-        its = contact_of(venue, person, advertiser)
-        for name, value in (("contacts", mine.contacts), ("held", mine.held), ("cum_rent_nano", mine.rent)):
-            if its is None or its[name] != value:
-                found.append(f"contact {person}/{advertiser} {name}: {value} != {its}")
-    v = venue.record[0]
-    counted = {"serial": naive.serial, "n_lost_holds": naive.lost_holds, "seq": naive.seq, "auction": naive.auction}
-    counted |= {"n_unknown_people": naive.unknown}
-    found += [f"{name}: {value} != {v[name]}" for name, value in counted.items() if value != v[name]]
-    for stream, rows in naive.rows.items() if ledger is not None else ():
-        real = getattr(ledger, stream)
-        if len(real) != len(rows):
-            found.append(f"{stream}: {len(rows)} rows != {len(real)}")
-        for mine, its in zip(rows, real, strict=False):
-            found += [f"{stream} {mine['seq']} {n}: {mine.get(n, 0)} != {its[n]}" for n in its.dtype.names
-                      if mine.get(n, 0) != its[n]]  # fmt: skip
-    return found
-
-
-def contact_of(venue: Venue, person: int, advertiser: int) -> Any:
-    """The contact record of a person, or None: looked for by walking the whole table."""
-    v, people, pairs = venue.record[0], venue.arrays["people"], venue.arrays["pairs"]
-    columns, contacts = int(v["n_advertisers"]), venue.arrays["contacts"]
-    if advertiser <= columns:
-        rows = np.flatnonzero(people == np.uint64(person))
-        return contacts[int(rows[0]) * columns + advertiser - 1] if rows.size == 1 else None
-    key = (person ^ (advertiser * 0x9E3779B97F4A7C15 & (1 << 64) - 1)) | 1
-    rows = np.flatnonzero(pairs == np.uint64(key))
-    return contacts[people.size * columns + int(rows[0])] if rows.size == 1 else None
+        return person

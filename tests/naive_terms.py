@@ -90,7 +90,7 @@ def venue_of(config: Config, journal: bool = False, block_rows: int = 256) -> Ve
 
 
 def offer(venue: Venue, request: Request) -> list[Any]:
-    """Hold a request's auctions in a real venue; returns a copy of each SOLD record."""
+    """Hold a request's auctions in a real venue; returns a copy of each imp's SOLD record, the best position's."""
     views = [(1 << codes.BANNER, (w << 16 | h,), (), ()) for w, h in (imp.size for imp in request.imps)]
     query = venue.index.query("FR", "phone", "a.example", request.hour, request.segments, (), (), (), (), views)
     venue.arrays["query"][: len(query)] = query
@@ -105,7 +105,7 @@ def offer(venue: Venue, request: Request) -> list[Any]:
     venue.record["n_remote"] = len(request.remote)
     venue.trade(request.now, len(request.imps))
     venue.record["n_remote"] = 0
-    return [venue.arrays["sold"][k].copy() for k in range(len(request.imps))]
+    return [venue.arrays["sold"][k, 0].copy() for k in range(len(request.imps))]
 
 
 # ---- draws and money, by definition ---------------------------------------------------------------------------
@@ -200,6 +200,7 @@ class Award:
     campaign_id: int
     advertiser: int
     imp: int
+    slot: int = 0
     status: int = mk.HELD
     clicked: bool = False
 
@@ -221,4 +222,11 @@ class Bid:
     creative: int = -1
     creative_id: int = -1
     imp: Any = None
-    floor: int = 0  # the least it may pay, where its deal asks more than the imp
+    floor: int = 0  # the least it may pay: the imp's floor, its seat's, its deal's
+    terms: Any = None  # naive_formats.Terms
+    unit: int = 0  # net per billable event, in the best position
+    slot: int = -1
+    behind: int = 0  # what the best bid behind comes to in its own terms
+    price: int = 0  # an eCPM
+    event: int = 0  # what it pays per billable event
+    paid: int = 0  # the buyer's total per impression, expected

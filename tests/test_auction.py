@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from exchange import market as mk
 from exchange.auction.venue import Venue
+from exchange.config import Campaign, Distribution, Reserve
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
 from exchange.rent.waterfall import PRESETS
@@ -197,35 +198,82 @@ def nano(cpm: str) -> int:
     return round(float(cpm) * 1e6)
 
 
+LOCAL = r"^campaign (\w+) bids ([\d.]+)(?: per (click) at ([\d.]+))?(?: quality ([\d.]+))?"
+
+
+def campaigns_of(text: str) -> dict[str, Campaign]:
+    """The local campaigns of an example."""
+    found = {}
+    for name, bid, event, rate, quality in re.findall(LOCAL, text, re.M):
+        keys = {"quality": float(quality or 1)}
+        if event:
+            found[name] = campaign(name, value=None, value_click=float(bid), pctr=float(rate), bill=event, **keys)
+        else:
+            found[name] = campaign(name, value=float(bid), **keys)
+    return found
+
+
+def reserves_of(text: str) -> list[Reserve]:
+    """The reserves of an example: `reserve 1.60 for north`, `reserve uniform 0 3 for north`."""
+    fixed = re.findall(r"^reserve ([\d.]+) for (\w+)", text, re.M)
+    spread = re.findall(r"^reserve uniform ([\d.]+) ([\d.]+) for (\w+)", text, re.M)
+    return [Reserve(seat=seat, floor_cpm=float(cpm)) for cpm, seat in fixed] + [
+        Reserve(seat=seat, values=Distribution(uniform=(float(low), float(high)))) for low, high, seat in spread
+    ]
+
+
 @pytest.mark.parametrize("text", examples())
 def test_the_page_tells_the_truth(text):
-    head = dict(re.findall(r"(format|floor|increment|runner_up|fees) (\S+)", text.splitlines()[0]))
-    bidders = re.findall(r"^(campaign|remote) (\w+)(?: of (\w+))? bids ([\d.]+)", text, re.M)
-    local = {name: campaign(name, value=float(bid)) for kind, name, _, bid in bidders if kind == "campaign"}
+    head = dict(re.findall(r"(format|floor|increment|runner_up|fees|soft|slots) (\S+)", text.splitlines()[0]))
+    local = campaigns_of(text)
     config = market({name: [c] for name, c in local.items()}, head.get("fees", "none"), endpoints=1)
     config.auction.increment_cpm = float(head.get("increment", 0))
     config.auction.runner_up = head.get("runner_up", "other_seat")
+    config.auction.soft_floor_cpm = float(head.get("soft", 0))
+    config.auction.slots = [float(rate) for rate in head["slots"].split(",")] if "slots" in head else []
+    config.auction.reserve = reserves_of(text)
     venue = venue_of(config, journal=True)
-    seats = {seat: 900 + k for k, seat in enumerate(sorted({seat or name for _, name, seat, _ in bidders}))}
-    far = [(name, seat or name, bid) for kind, name, seat, bid in bidders if kind == "remote"]
-    bids = [Remote(nano(bid), seats[seat], 900 + k, k) for k, (_, seat, bid) in enumerate(far)]
+    remote = re.findall(r"^remote (\w+)(?: of (\w+))? bids ([\d.]+)", text, re.M)
+    seats = {seat: venue.names.id("seat", seat) for seat in sorted({seat or name for name, seat, _ in remote})}
+    bids = [Remote(nano(bid), seats[seat or name], 900 + k, k) for k, (name, seat, bid) in enumerate(remote)]
     imp = Imp(nano(head.get("floor", "0")), at=mk.FORMATS[head["format"]])
-    answers = []
-    for k in range(200 if "or" in text.split("#")[1] else 1):
-        sold = offer(venue, Request(NOW + k, imps=[imp], remote=bids))[0]
-        names = [*local, "nobody"] if sold["campaign"] >= 0 or sold["remote_ix"] < 0 else [b[0] for b in far]
-        answers.append((names[sold["campaign"] if sold["remote_ix"] < 0 else sold["remote_ix"]], sold))
-    said = re.search(r"# ([\w ]+) wins?", text)
-    assert said is not None and {name for name, _ in answers} == set(said[1].split(" or "))
-    row = Ledger.in_memory(venue.journal).wins[:1]
+    who = [*local, *(name for name, _, _ in remote)]
+    winners = set()
+    said = text.split("#", 1)[1]
+    for k in range(200 if " or " in said else 1):
+        offer(venue, Request(NOW + k, imps=[imp], remote=bids))
+        sold = [row for row in venue.arrays["sold"][0] if row["serial"] >= 0]
+        names = [who[row["campaign"] if row["remote_ix"] < 0 else len(local) + row["remote_ix"]] for row in sold]
+        winners.add(names[0] if names else "nobody")
+    told = re.search(r"^ ([\w ]+) wins?", said)
+    positions = re.findall(r"position (\d) (\w+) ([\d.]+)", said)
+    wins = Ledger.in_memory(venue.journal, venue.names).wins
+    if told is not None:
+        assert winners == set(told[1].split(" or "))
+    else:
+        assert [(str(k + 1), name) for k, name in enumerate(names)] == [(k, name) for k, name, _ in positions]
+        assert wins["clearing_nano"].tolist() == [nano(price) for _, _, price in positions]
+    assert told is not None or positions
+    checked = len(positions)
     facts = {"clearing": "clearing_nano", "pays": "buyer_total_nano", "publisher": "publisher_nano"}
-    checked = 0
     for word, field in facts.items():
-        for number in re.findall(rf"{word} (?:gets )?([\d.]+)", text.split("#")[1]):
-            assert int(row[field][0]) == nano(number), word
+        for number in re.findall(rf"{word} (?:gets )?([\d.]+)", said.partition("\n")[0]):
+            assert int(wins[field][0]) == nano(number), word
             checked += 1
+    for number in re.findall(r"([\d.]+) a click", said):
+        assert int(wins["clearing_nano"][0]) == round(float(number) * 1e9) and wins["bill"][0] == mk.BILL_CLICK
+        checked += 1
+    losers = [(name, nano(price)) for name, price in re.findall(r"loser (\w+) pays ([\d.]+)", said)]
+    lost = wins[(wins["flags"] & mk.FLAG_LOST) != 0]
+    paid = [
+        (venue.names.text("campaign", int(row["campaign"])).partition("/")[0], int(row["clearing_nano"]))
+        for row in lost
+    ]
+    assert paid == losers
     assert checked > 0 or "nobody" in text
 
 
 def test_the_page_has_its_examples():
-    assert len(examples()) >= 7
+    assert len(examples()) >= 20
+    told = {word for text in examples() for word in re.findall(r"format (\w+)", text)}
+    assert told == mk.FORMATS.keys()

@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange import market as mk
-from exchange.auction import formats
+from exchange.auction import formats, positions
 from exchange.auction.batch import clear_many
 from exchange.openrtb import codes
 
@@ -20,12 +19,13 @@ def naive(row: list[int], floor: int, increment: int, seed: int, auction: int) -
     for column, bid in enumerate(row):
         fate = codes.NO_BID if bid <= 0 else codes.BELOW_FLOOR if bid < floor else codes.WON
         bids[column]["net_nano"], bids[column]["entity"] = bid, column
+        bids[column]["score"], bids[column]["slot"] = bid, -1
         bids[column]["seat"], bids[column]["fate"] = column + 1, fate
-    winner = formats.winner_of(bids, len(row), seed, auction, 0)
+    winner = positions.winner_of(bids, len(row), seed, auction, 0)
     if winner < 0:
         return -1, 0
-    second = formats.runner_up(bids, len(row), winner, True)
-    return winner, formats.clearing(mk.SECOND_PRICE, row[winner], second, floor, increment)
+    second = max(0, positions.runner_up(bids, len(row), winner, True))
+    return winner, formats.price_of(formats.NEXT_BID, row[winner], second, floor, 0, increment)
 
 
 def batch(rows: list[list[int]], floor: int, increment: int, seed: int, first: int) -> list[tuple[int, int]]:

@@ -87,6 +87,7 @@ class Case:
         opened = self.line.open(json.dumps(step["request"]).encode(), now_ns)
         names = [endpoint.name for endpoint in self.config.endpoint]
         asked = [names[e] for e in self.line.eligible(opened)]
+        told = json.loads(self.line.outgoing(opened, 100))["imp"]
         answers = [
             Given(names.index(a["endpoint"]), FATE_CODE[a.get("fate", "won")], json.dumps(a.get("response")).encode())
             for a in step.get("answers", [])
@@ -96,7 +97,7 @@ class Case:
         if response:
             self.last = response["seatbid"][0]["bid"][0]
         notices = [[names[e], url] for e, url in answered.notices]
-        return {"status": answered.status, "response": response, "asked": asked, "notices": notices}
+        return {"status": answered.status, "response": response, "asked": asked, "told": told, "notices": notices}
 
     def event(self, step: dict[str, Any], now_ns: int) -> dict[str, Any]:
         """An impression or a click through the signed link of the last response."""
@@ -132,6 +133,7 @@ class Case:
         return {
             "who": self.who(row), "imp": int(row["imp_ix"]), **prices, "split_cpm": parties,
             "contacts": int(row["contacts"]), "own": bool(row["flags"] & mk.FLAG_OWN),
+            "slot": int(row["slot"]), "bill": mk.BILLS[row["bill"]],
         }  # fmt: skip
 
 

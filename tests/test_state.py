@@ -9,7 +9,7 @@ import pytest
 from exchange import market as mk
 from exchange.auction.terms import date_ns
 from exchange.auction.venue import Venue
-from exchange.config import Cap, Config, Distribution
+from exchange.config import Cap, Config, Distribution, Reserve
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
 from exchange.rent.reconcile import reconcile
@@ -61,13 +61,48 @@ def pair(config: Config, block_rows: int = 256) -> tuple[Venue, Naive]:
     return venue, naive
 
 
-def a_request(rng: random.Random, now: int) -> Request:
+def every_format(seed: int) -> dict[str, object]:
+    """Positions, a soft floor and reserves of all kinds, and campaigns that pay per click or conversion."""
+    rng = random.Random(seed)
+    uniform, mean = Distribution(uniform=(0.2, 2.0 + seed)), Distribution(exponential=0.6)
+    return {
+        "slots": [[2.0, 1.2, 0.5], [1.0, 0.4], [0.3], []][seed % 4],
+        "soft_floor_cpm": rng.choice([0.0, 0.8, 1.6]),
+        "reserve": [
+            Reserve(floor_cpm=0.3),
+            Reserve(target="seg one of [b]", floor_cpm=0.7),
+            Reserve(seat="alpha", floor_cpm=0.9),
+            Reserve(seat="beta", target="seg one of [a]", values=uniform),
+            Reserve(seat="beta", values=mean),
+            Reserve(target="seg one of [a]", values=mean),
+        ][seed % 3 :],
+    }
+
+
+def billed_by_event(config: Config) -> Config:
+    """The same campaigns, some of which pay per click or conversion, or are weighed by quality."""
+    terms = {
+        "open": {"bill": "conversion", "pctr": 0.3, "pcvr": 0.07},
+        "pace": {"bill": "click", "pctr": 0.3, "quality": 1.7},
+        "shade": {"quality": 0.35},
+        "tired": {"bill": "click", "pctr": 1e-9},
+        "moody": {"bill": "click", "pctr": 0.5, "quality": 0.9},
+        "few": {"quality": 2.5},
+    }
+    for advertiser in config.advertiser:
+        for campaign_ in advertiser.campaign:
+            for key, value in terms.get(campaign_.name, {}).items():
+                setattr(campaign_, key, value)
+    return config
+
+
+def a_request(rng: random.Random, now: int, formats: tuple[int, ...] = (1, 2, 2)) -> Request:
     """Any request: known and unknown people, one to three imps, remote bids good and bad."""
     imps = [
         Imp(
             rng.choice([0, 0, 1, 400_000, 900_000]),
             rng.choice([(300, 250), (300, 250), (728, 90)]),
-            rng.choice([1, 2, 2]),
+            rng.choice(formats),
         )
         for _ in range(rng.randint(1, 3))
     ]
@@ -88,7 +123,9 @@ def a_request(rng: random.Random, now: int) -> Request:
     return Request(now, rng.choice(PEOPLE), imps, remote, segments, rng.random() < 0.04, rng.randint(1, 3), 5)
 
 
-def live(venue: Venue, naive: Naive, rng: random.Random, steps: int, now: int = START) -> int:
+def live(
+    venue: Venue, naive: Naive, rng: random.Random, steps: int, now: int = START, formats: tuple[int, ...] = (1, 2, 2)
+) -> int:
     """A random life: requests, events, repeats, strangers, waiting; the same for both. Returns the time."""
     awards: list[tuple[int, int]] = []
     for _ in range(steps):
@@ -98,12 +135,14 @@ def live(venue: Venue, naive: Naive, rng: random.Random, steps: int, now: int = 
             now = max(now, edge - rng.choice([0, 1]))
         action = rng.random()
         if action < 0.6:
-            request = a_request(rng, now)
-            real, mine = offer(venue, request), naive.trade(request)
-            for its, own in zip(real, mine, strict=True):
-                assert {name: int(its[name]) for name in own} == own
-                if its["serial"] >= 0:
-                    awards.append((int(its["serial"]), int(its["auction_id"])))
+            request = a_request(rng, now, formats)
+            offer(venue, request)
+            naive.trade(request)
+            for k, positions in enumerate(naive.sold):
+                for its, own in zip(venue.arrays["sold"][k], positions, strict=True):
+                    assert {name: int(its[name]) for name in own} == own
+                    if its["serial"] >= 0:
+                        awards.append((int(its["serial"]), int(its["auction_id"])))
         elif action < 0.95 and awards:
             serial, auction = rng.choice(awards[-12:]) if rng.random() < 0.9 else rng.choice(awards)
             if rng.random() < 0.05:
@@ -141,15 +180,33 @@ def test_a_random_life_is_the_same_for_the_compiled_and_the_naive_market(seed):
     assert checked.count == 0 and checked.rows == naive.seq - 1, checked.differences[:3]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_random_life_in_every_format_is_the_same_for_both(seed):
+    rng = random.Random(seed)
+    kind = {"runner_up": "next_bid", "increment_cpm": 0.01} if seed % 2 else {}
+    venue, naive = pair(billed_by_event(mixed(seed, **kind, **every_format(seed))))
+    live(venue, naive, rng, 300, formats=tuple(mk.FORMATS.values()))
+    venue.close()
+    ledger = Ledger.in_memory(venue.journal, venue.names)
+    assert differences(naive, venue, ledger) == []
+    assert set(ledger.wins["price_rule"].tolist()) == set(mk.FORMATS.values())
+    assert {0, 1, 2} <= set(ledger.wins["bill"].tolist()) and codes.ECPM_ZERO in ledger.bids["fate"]
+    assert len(naive.slots) == 1 or ledger.wins["slot"][np.isin(ledger.wins["price_rule"], (mk.GSP, mk.VCG))].any()
+    assert (ledger.wins["flags"] & mk.FLAG_LOST).any()
+    checked = reconcile(ledger)
+    assert checked.count == 0 and checked.rows == naive.seq - 1, checked.differences[:3]
+
+
 @pytest.mark.torture
 def test_random_lives_of_fresh_seeds():
     seed = int(os.environ.get("RENTIER_SEED") or random.SystemRandom().randrange(2**32))
     print(f"RENTIER_SEED={seed}")
     for life in range(40):
         rng = random.Random(seed + life)
-        config = mixed(seed % 2**31 + life, runner_up=rng.choice(["other_seat", "next_bid"]))
-        venue, naive = pair(config)
-        live(venue, naive, rng, 1_500)
+        wide = every_format(life) if life % 2 else {}
+        config = mixed(seed % 2**31 + life, runner_up=rng.choice(["other_seat", "next_bid"]), **wide)
+        venue, naive = pair(billed_by_event(config) if life % 2 else config)
+        live(venue, naive, rng, 1_500, formats=tuple(mk.FORMATS.values()) if life % 2 else (1, 2, 2))
         venue.close()
         assert differences(naive, venue, Ledger.in_memory(venue.journal, venue.names)) == [], life
 

@@ -1,4 +1,4 @@
-"""The end of a sale: find the winner, charge him, place the hold, let every rule that was asked learn."""
+"""The end of a sale: find the winners, charge them, place the holds, let every rule that was asked learn."""
 
 import numpy as np
 from numba import carray, njit
@@ -6,8 +6,10 @@ from numba import carray, njit
 from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
+from exchange.auction import formats as fm
 from exchange.auction import rows
-from exchange.auction.formats import clearing, runner_up, winner_of
+from exchange.auction.positions import assign, rate_of
+from exchange.auction.weigh import event_price, per_impression, total_for
 from exchange.bidding import call_learn
 from exchange.openrtb import codes
 from exchange.rent.waterfall import split, total_of
@@ -22,11 +24,8 @@ def fee_ix(v, bid):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def judge(v, o, bids, n, out):  # type: ignore[no-untyped-def]
-    """Find the winner among bids[:n] and his price; write both and the losers' fates.
-
-    Returns (his index or -1, the best bid of another seat or 0).
-    """
+def unsold(v, out, n_bids, min_to_win_nano):  # type: ignore[no-untyped-def]
+    """Write a SOLD record that says nobody has this position."""
     out.auction_id = np.uint64(v.auction)
     out.serial = -1
     out.clearing_nano = 0
@@ -37,76 +36,149 @@ def judge(v, o, bids, n, out):  # type: ignore[no-untyped-def]
     out.creative = -1
     out.creative_id = -1
     out.remote_ix = -1
-    out.n_bids = 0
-    for i in range(n):
-        out.n_bids += bids[i].gross_nano > 0
-    out.min_to_win_nano = o.floor_nano
+    out.n_bids = n_bids
+    out.min_to_win_nano = min_to_win_nano
     out.runner_up_nano = 0
     out.advertiser = np.uint32(0)
     out.contacts = np.uint32(0)
-    winner = winner_of(bids, n, v.seed, v.auction, o.imp_ix)
-    if winner < 0:
-        return winner, np.int64(0)
-    top = bids[winner]
-    second = runner_up(bids, n, winner, v.other_seat)
-    out.clearing_nano = clearing(o.format, top.net_nano, second, top.floor_nano, v.increment_nano)
-    out.price_nano = out.clearing_nano
-    out.runner_up_nano = max(second, top.floor_nano)
-    out.min_to_win_nano = out.clearing_nano
-    out.campaign = top.campaign
-    out.remote_ix = top.remote_ix
-    out.advertiser = top.advertiser
-    if top.line >= 0:
-        lines = carray(st.at(v.lines), (v.n_lines, 3), np.int32)
-        out.creative = lines[top.line, 1]
-        out.creative_id = lines[top.line, 2]
-    for i in range(n):
-        if i != winner and bids[i].fate == codes.WON:
-            bids[i].fate = np.uint16(codes.OUTBID)
-    return winner, second
 
 
 @njit(cache=True, nogil=True)
-def award(v, campaigns, o, bids, n, winner, second, out):  # type: ignore[no-untyped-def]
-    """Charge and record a win: split the price, write the rent row, place the hold. Returns the buyer's total."""
-    bid = bids[winner]
+def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
+    """Find the winners among bids[:n] and their prices; write both into out, SOLD[n_slots], and the losers' fates.
+
+    Returns how many positions were sold; order: int64[n_slots], the index of each one's bid.
+    """
+    n_bids = 0
+    for i in range(n):
+        n_bids += bids[i].gross_nano > 0
+    for slot in range(v.n_slots):
+        unsold(v, out[slot], n_bids, o.floor_nano)
+    n_sold = assign(v, campaigns, o, bids, n, order)
+    if n_sold == 0:
+        return n_sold
+    lines = carray(st.at(v.lines), (v.n_lines, 3), np.int32)
+    price_kind = fm.TABLE[o.format, fm.PRICE]
+    for slot in range(n_sold):
+        bid, sold = bids[order[slot]], out[slot]
+        slot_ppm = rate_of(v, o, slot)
+        bid.event_nano = event_price(price_kind, bid, v.soft_floor_nano, slot_ppm)
+        sold.price_nano = bid.event_nano
+        sold.clearing_nano = per_impression(bid, sold.price_nano, slot_ppm)
+        sold.runner_up_nano = max(bid.next_nano, bid.floor_nano)
+        sold.slot = np.uint8(slot)
+        sold.bill = bid.bill
+        sold.campaign = bid.campaign
+        sold.remote_ix = bid.remote_ix
+        sold.advertiser = bid.advertiser
+        if bid.line >= 0:
+            sold.creative = lines[bid.line, 1]
+            sold.creative_id = lines[bid.line, 2]
+    if full(v, o, n_sold):
+        for slot in range(v.n_slots):
+            out[slot].min_to_win_nano = bids[order[n_sold - 1]].price_nano
+    for i in range(n):
+        if bids[i].slot < 0 and bids[i].fate == codes.WON:
+            bids[i].fate = np.uint16(codes.OUTBID)
+    return n_sold
+
+
+@njit(cache=True, nogil=True)
+def full(v, o, n_sold):  # type: ignore[no-untyped-def]
+    """Is every position of the imp sold."""
+    return n_sold == (v.n_slots if fm.TABLE[o.format, fm.POSITIONS] else 1)
+
+
+@njit(cache=True, nogil=True)
+def award(v, campaigns, o, bids, n, order, n_sold, out):  # type: ignore[no-untyped-def]
+    """Make the sale of an imp true: every position, then, where losers pay, what they pay.
+
+    Returns what the seller may expect for the imp, all positions together.
+    """
+    if n_sold == 0:
+        return np.int64(0)
+    filtered, clearing = 0, np.int64(0)
+    for i in range(n):
+        filtered += bids[i].fate != codes.WON and bids[i].fate != codes.OUTBID
+    v.n_sold += 1
+    for slot in range(n_sold):
+        sold = out[slot]
+        sold.serial = v.serial
+        sold.contacts = charge(v, campaigns, o, bids[order[slot]], sold.n_bids, filtered, o.person_key)
+        clearing += sold.clearing_nano
+    if fm.TABLE[o.format, fm.LOSERS_PAY]:
+        clearing += collect(v, campaigns, o, bids, n, out[0].n_bids, filtered)
+    v.clearing_nano += clearing
+    return clearing
+
+
+@njit(cache=True, nogil=True)
+def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[no-untyped-def]
+    """Charge and record one award: split the price, write the rent row, place the hold. Returns contacts before it."""
     fee = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)[fee_ix(v, bid)]
-    total = total_of(fee, out.clearing_nano)
+    total = total_of(fee, bid.event_nano)
     n_contacts = v.people_size * v.n_advertisers + v.pairs_size
-    ix = st.contact_ix(v, o.person_key, bid.advertiser, True)
-    if ix < 0 and o.person_key != np.uint64(0):
-        o.person_key = np.uint64(0)  # no room to remember another person: he stays unknown
+    ix = st.contact_ix(v, person_key, bid.advertiser, True)
+    if ix < 0 and person_key != np.uint64(0):
+        person_key = np.uint64(0)  # no room to remember another person: he stays unknown
+        o.person_key = person_key
         v.n_unknown_people += 1
     # the slot behind the last is always blank: what is known of an unknown person
     before = carray(st.at(v.contacts), n_contacts + 1, CONTACT)[ix if ix >= 0 else n_contacts]
-    out.contacts = before.contacts
-    out.serial = v.serial
-    v.n_sold += 1
-    v.clearing_nano += out.clearing_nano
+    contacts = before.contacts
+    bid.paid_nano = per_impression(bid, total, rate_of(v, o, bid.slot))
+    v.n_wins += 1
     if v.write:
-        filtered = 0
-        for i in range(n):
-            filtered += bids[i].fate != codes.WON and bids[i].fate != codes.OUTBID
-        parties = rows.win_row(v, campaigns, o, bid, out, total, second, filtered, before)
+        parties = rows.win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key)
         uses_data = bid.campaign >= 0 and campaigns[bid.campaign].uses_data != 0
-        split(fee, out.clearing_nano, uses_data, parties)
+        split(fee, bid.event_nano, uses_data, parties)
         st.commit_row(v.wins_block)
-    aw.hold(v, campaigns, bid.campaign, bid.advertiser, o.person_key, total, o.imp_ix)
-    return total
+    aw.hold(v, campaigns, bid.campaign, bid.advertiser, person_key, total, o.imp_ix, bid.slot, bid.bill)
+    return contacts
 
 
 @njit(cache=True, nogil=True)
-def teach(v, campaigns, bids, n_asked, winner, total, out, imps, result):  # type: ignore[no-untyped-def]
+def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-untyped-def]
+    """Let the local losers of an all-pay auction pay their bids: held and billed at once. Returns the sum.
+
+    Their rows have no creative and no person: nothing was shown to anybody, so no contact is counted.
+    """
+    clearing, slot = np.int64(0), 1
+    for i in range(n):
+        bid = bids[i]
+        if bid.campaign < 0 or bid.fate != codes.OUTBID:
+            continue
+        bid.slot = np.int16(slot)
+        bid.event_nano = bid.net_nano
+        serial = v.serial
+        charge(v, campaigns, o, bid, n_bids, filtered, np.uint64(0))
+        campaigns[bid.campaign].wins -= 1  # `hold` has counted one
+        aw.settle(v, campaigns, serial, v.auction, v.now_ns)
+        clearing += bid.event_nano
+        slot += 1
+    return clearing
+
+
+@njit(cache=True, nogil=True)
+def teach(v, campaigns, o, bids, n_asked, order, n_sold, imps, result):  # type: ignore[no-untyped-def]
     """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays)."""
     fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
     rules = carray(st.at(v.rules), (v.n_rules, 3), np.int64)
+    score_kind, best_ppm = fm.TABLE[o.format, fm.SCORE], rate_of(v, o, 0)
+    taken = full(v, o, n_sold)
     for i in range(n_asked):
-        me = campaigns[bids[i].campaign]
-        result.won = i == winner
-        result.bid = bids[i].gross_nano
-        result.price = total if i == winner else np.int64(0)
+        bid = bids[i]
+        me = campaigns[bid.campaign]
+        result.won = bid.fate == codes.WON
+        result.bid = bid.gross_nano
+        result.price = bid.paid_nano
         result.min_to_win = 0
         if v.min_to_win:
-            needed = out.runner_up_nano if i == winner else out.min_to_win_nano
-            result.min_to_win = total_of(fees[bids[i].campaign], needed)
-        call_learn(rules[me.rule, 1], bids[i].value_nano, imps[i], me, result)
+            needed = bid.floor_nano
+            if result.won:
+                needed = max(needed, bid.next_nano)
+            elif taken:
+                last = bids[order[n_sold - 1]]
+                needed = max(needed, fm.least_bid(score_kind, bid, fm.score_of(score_kind, last, last.price_nano)))
+            result.min_to_win = total_for(bid, fees[bid.campaign], needed, best_ppm)
+        call_learn(rules[me.rule, 1], bid.value_nano, imps[i], me, result)

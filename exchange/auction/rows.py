@@ -8,6 +8,10 @@ from numba import carray, njit
 
 from exchange import market as mk
 from exchange import state as st
+from exchange.auction import formats as fm
+from exchange.auction.positions import rate_of
+from exchange.auction.weigh import bid_per_event, per_event
+from exchange.openrtb import codes
 
 AUCTION_ROW, BID_ROW, WIN_ROW = mk.AUCTION_ROW, mk.BID_ROW, mk.WIN_ROW
 BLOCK_BYTES = mk.BLOCK.itemsize
@@ -16,12 +20,15 @@ PARTIES_AT = WIN_ROW.fields["agency_nano"][1]  # type: ignore[index]  # the ten 
 
 
 @njit(cache=True, nogil=True)
-def room(v):  # type: ignore[no-untyped-def]
+def room(v, o):  # type: ignore[no-untyped-def]
     """May one more imp be sold: room in every open block and in the contact table. Returns a status."""
+    v.wins_need = v.n_slots if fm.TABLE[o.format, fm.LOSERS_PAY] == 0 else v.n_campaigns + 1
     if v.write:
-        if st.block_count(v.auctions_block) + 1 > v.auctions_rows or st.block_count(v.wins_block) + 1 > v.wins_rows:
+        if st.block_count(v.auctions_block) + 1 > v.auctions_rows:
             return st.ROLL
-        if st.events_full(v):
+        if st.block_count(v.wins_block) + v.wins_need > v.wins_rows:
+            return st.ROLL
+        if st.block_count(v.events_block) + 2 * v.wins_need > v.events_rows:  # a release and, all_pay, a billing each
             return st.ROLL
         if v.write_bids and st.block_count(v.bids_block) + v.n_campaigns + v.n_remote > v.bids_rows:
             return st.ROLL
@@ -50,15 +57,15 @@ def bid_row(v, o, bid, campaign_id):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def auction_row(v, o, out, eligible, asked):  # type: ignore[no-untyped-def]
-    """Append the imp's own row: the last of its step, hence its commit mark."""
+def auction_row(v, o, out, eligible, asked, clearing):  # type: ignore[no-untyped-def]
+    """Append the imp's own row: the last of its step, hence its commit mark. out: SOLD of the best position."""
     count = st.block_count(v.auctions_block)
     row = carray(st.at(v.auctions_block + BLOCK_BYTES), v.auctions_rows, AUCTION_ROW)[count]
     st.stamp(v, row, mk.KIND_AUCTION, v.now_ns)
     row.auction_id = np.uint64(v.auction)
     row.person_key = o.person_key
     row.floor_nano = o.floor_nano
-    row.clearing_nano = out.clearing_nano if out.serial >= 0 else 0
+    row.clearing_nano = clearing
     row.publisher = o.publisher
     row.domain = o.domain
     row.size = o.size
@@ -77,21 +84,22 @@ def auction_row(v, o, out, eligible, asked):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type: ignore[no-untyped-def]
-    """Write the rent row of a win, all but the split; returns its ten party amounts for `split` to fill."""
+def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key):  # type: ignore[no-untyped-def]
+    """Write the rent row of an award, all but the split; returns its ten party amounts for `split` to fill."""
     count = st.block_count(v.wins_block)
     row = carray(st.at(v.wins_block + BLOCK_BYTES), v.wins_rows, WIN_ROW)[count]
     parties = carray(st.at(v.wins_block + BLOCK_BYTES + count * WIN_BYTES + PARTIES_AT), 10, np.int64)
     st.stamp(v, row, mk.KIND_WIN, v.now_ns)
     row.auction_id = np.uint64(v.auction)
-    row.serial = out.serial
-    row.person_key = o.person_key
-    row.value_nano = bid.value_nano
-    row.bid_nano = bid.net_nano
-    row.clearing_nano = out.clearing_nano
-    row.second_nano = second
-    row.floor_nano = o.floor_nano
-    row.price_to_win_nano = out.runner_up_nano
+    row.serial = v.serial
+    row.person_key = person_key
+    slot_ppm = rate_of(v, o, bid.slot)
+    row.value_nano = bid.value_nano if slot_ppm == fm.PPM else fm.muldiv(bid.value_nano, slot_ppm, fm.PPM)
+    row.bid_nano = bid_per_event(bid, slot_ppm)
+    row.clearing_nano = bid.event_nano
+    row.second_nano = per_event(bid, bid.next_nano, slot_ppm)
+    row.floor_nano = per_event(bid, bid.floor_nano, slot_ppm)
+    row.price_to_win_nano = per_event(bid, max(bid.next_nano, bid.floor_nano), slot_ppm)
     row.buyer_total_nano = total
     row.cum_rent_nano = before.cum_rent_nano
     row.contacts = before.contacts
@@ -107,9 +115,12 @@ def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type
         me = campaigns[bid.campaign]
         row.campaign = me.id
         row.purpose = me.purpose
-        row.pctr_ppb = me.pctr_ppb
+        row.pctr_ppb = bid.pctr_ppb
         row.pcvr_ppb = me.pcvr_ppb
-    row.creative = out.creative_id
+    won = bid.fate == codes.WON
+    row.creative = np.int32(-1)
+    if won and bid.line >= 0:
+        row.creative = carray(st.at(v.lines), (v.n_lines, 3), np.int32)[bid.line, 2]
     row.advertiser = bid.advertiser
     row.seat = bid.seat
     row.publisher = o.publisher
@@ -117,11 +128,13 @@ def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type
     row.deal = np.uint32(0)
     row.endpoint = bid.endpoint
     row.imp_ix = o.imp_ix
-    row.n_bids = np.uint16(min(out.n_bids, 65_535))
+    row.n_bids = np.uint16(min(n_bids, 65_535))
     row.n_timeouts = np.uint16(o.n_timeouts)
     row.n_filtered = np.uint16(min(filtered, 65_535))
-    row.slot = np.uint8(0)
-    row.bill = np.uint8(0)
+    row.slot = np.uint8(bid.slot)
+    row.bill = bid.bill
     row.price_rule = o.format
-    row.flags = np.uint8(mk.FLAG_OWN) if before.flags & np.uint16(mk.OWN) else np.uint8(0)
+    row.flags = np.uint8(0) if won else np.uint8(mk.FLAG_LOST)
+    if before.flags & np.uint16(mk.OWN):
+        row.flags |= np.uint8(mk.FLAG_OWN)
     return parties

@@ -10,18 +10,20 @@ from numba import carray, njit
 from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
+from exchange.auction import formats as fm
 from exchange.auction import rows
 from exchange.auction.award import award, judge, teach
-from exchange.auction.formats import BIDDING
+from exchange.auction.floors import floor_for, rank_by_values
+from exchange.auction.positions import rate_of
 from exchange.auction.value import FACTOR, value_of
+from exchange.auction.weigh import gross_for, rate_of_event, weigh
 from exchange.audience import match as mt
 from exchange.bidding import call_price
 from exchange.openrtb import codes
 from exchange.randomness import RULE, draw, unit
-from exchange.rent.waterfall import gross_floor, net_of
 
 OPPORTUNITY, REMOTE, SOLD, IMP, RESULT = mk.OPPORTUNITY, mk.REMOTE, mk.SOLD, mk.IMP, mk.RESULT
-CONTACT, FEES = mk.CONTACT, mk.FEES
+CONTACT, FEES, BIDDING = mk.CONTACT, mk.FEES, fm.BIDDING
 N_FATES = 1024  # fates below this are counted per local (row 0) and endpoint (row 1 + endpoint)
 
 
@@ -66,10 +68,39 @@ def admitted(v, me, contact_at, contacts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # type: ignore[no-untyped-def]
+def terms_of(v, o, me, bid):  # type: ignore[no-untyped-def]
+    """Write the terms on which a local bid competes: its floor, what it pays for, its weight."""
+    bid.floor_nano = o.floor_nano
+    if v.n_reserves > 0:
+        bid.floor_nano = floor_for(v, o.imp_ix, bid.seat, o.floor_nano)
+        rank_by_values(v, o.imp_ix, bid)
+    bid.bill = np.uint8(mk.BILL_IMPRESSION) if fm.TABLE[o.format, fm.LOSERS_PAY] else me.bill
+    bid.pctr_ppb = o.pctr_ppb if o.pctr_ppb > 0 else me.pctr_ppb
+    bid.rate_ppb = rate_of_event(bid.bill, bid.pctr_ppb, me.pcvr_ppb)
+    bid.quality_ppm = me.quality_ppm
+
+
+@njit(cache=True, nogil=True)
+def blank(bid):  # type: ignore[no-untyped-def]
+    """What a bid is before anything is said of it: per impression, weighed at its price, without a position."""
+    bid.rate_ppb = mk.ONE_PPB
+    bid.pctr_ppb = 0
+    bid.quality_ppm = fm.PPM
+    bid.slope = np.uint8(1)
+    bid.offset_nano = 0
+    bid.bill = np.uint8(mk.BILL_IMPRESSION)
+    bid.slot = np.int16(-1)
+    bid.paid_nano = 0
+    bid.price_nano = 0
+    bid.next_nano = 0
+
+
+@njit(cache=True, nogil=True)
+def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules, best_ppm):  # type: ignore[no-untyped-def]
     """Ask one campaign's rule for a gross price and weigh it: clamp to its money, net it, test the floor."""
     c = bid.campaign
-    imp.floor = gross_floor(fee, o.floor_nano)
+    terms_of(v, o, me, bid)
+    imp.floor = gross_for(bid, fee, bid.floor_nano, best_ppm)
     w0, w1, _, _ = draw(v.seed, v.auction, o.imp_ix, c, RULE)
     imp.u = unit(w0, w1)
     imp.contacts = np.int64(bid.contacts)
@@ -78,7 +109,7 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # t
     imp.media = np.int64(o.media)
     imp.hour = np.int64(o.hour)
     imp.format = np.int64(o.format)
-    imp.pctr = me.pctr_ppb * 1e-9
+    imp.pctr = bid.pctr_ppb * 1e-9
     imp.pcvr = me.pcvr_ppb * 1e-9
     bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments)
     if o.test == 0:
@@ -87,15 +118,8 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # t
     if gross < 0 or gross > mk.PRICE_MAX_NANO:
         me.faults += 1
         gross = max(np.int64(0), min(gross, np.int64(mk.PRICE_MAX_NANO)))
-    gross = min(gross, min(me.available, me.daily - me.day_used))
-    bid.floor_nano = o.floor_nano
-    bid.gross_nano = gross
-    bid.net_nano = net_of(fee, gross)
-    bid.fate = np.uint16(codes.WON)
-    if gross <= 0:
-        bid.fate = np.uint16(codes.NO_BID)
-    elif bid.net_nano < o.floor_nano:
-        bid.fate = np.uint16(codes.BELOW_FLOOR)
+    most = min(me.available, me.daily - me.day_used)
+    weigh(bid, fee, gross, most, best_ppm)
 
 
 @njit(cache=True, nogil=True)
@@ -112,6 +136,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
     row = np.int64(-1)
     if o.person_key != np.uint64(0):
         row = st.person_row(v, o.person_key)
+    best_ppm = rate_of(v, o, 0)
     n, last, eligible = 0, -1, 0
     for w in range(v.n_words):
         bits = found[w]
@@ -132,6 +157,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
             if not admitted(v, me, contact_at, contacts):
                 continue
             bid = bids[n]
+            blank(bid)
             bid.campaign = c
             bid.line = line
             bid.remote_ix = -1
@@ -146,7 +172,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
             imps[n].since_s = np.int64(-1)
             if bid.contacts > 0:
                 imps[n].since_s = max(np.int64(0), v.now_ns // mk.NANO - np.int64(contacts[contact_at].last_s))
-            ask_one(v, o, me, bid, imps[n], fees[c], segments, n_segments, factors, rules)
+            ask_one(v, o, me, bid, imps[n], fees[c], segments, n_segments, factors, rules, best_ppm)
             n += 1
     return n, eligible
 
@@ -155,20 +181,28 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
 def invite(v, o, bids, n):  # type: ignore[no-untyped-def]
     """Add the screened remote bids of this imp after the local ones. Returns the number of bids."""
     remote = carray(st.at(v.remote), v.remote_max, REMOTE)
+    best_ppm = rate_of(v, o, 0)
+    most = mk.PRICE_MAX_NANO if best_ppm == fm.PPM else fm.muldiv_up(mk.PRICE_MAX_NANO, fm.PPM, best_ppm) - 1
     for r in range(v.n_remote):
         if remote[r].imp_ix != o.imp_ix:
             continue
         bid = bids[n]
+        blank(bid)
         bid.campaign = -1
         bid.line = -1
         bid.remote_ix = r
         bid.endpoint = np.int16(remote[r].endpoint)
         bid.gross_nano = remote[r].net_nano
-        bid.net_nano = remote[r].net_nano
+        bid.net_nano = min(remote[r].net_nano, most)  # so that no position costs more than a price may
+        bid.unit_nano = bid.net_nano
         bid.value_nano = 0
         bid.floor_nano = max(o.floor_nano, remote[r].floor_nano)
         bid.entity = remote[r].entity
         bid.seat = remote[r].seat
+        if v.n_reserves > 0:
+            if bid.seat != 0:
+                bid.floor_nano = floor_for(v, o.imp_ix, bid.seat, bid.floor_nano)
+            rank_by_values(v, o.imp_ix, bid)
         bid.advertiser = remote[r].advertiser
         bid.contacts = np.uint32(0)
         bid.flags = np.uint8(0)
@@ -192,19 +226,21 @@ def count_fates(v, bids, n):  # type: ignore[no-untyped-def]
 def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
     """Hold the auction of one imp and make its result true. The caller has seen to the room (`rows.room`).
 
-    o: OPPORTUNITY, out: SOLD. A test imp (o.test) is judged only: nothing is charged, learnt, counted or written.
+    o: OPPORTUNITY, out: SOLD[n_slots], best position first. A test imp (o.test) is judged only: nothing is charged,
+    learnt, counted or written.
     """
     bids = carray(st.at(v.bids), v.bids_max, BIDDING)
     imps = carray(st.at(v.imps), v.n_campaigns + 1, IMP)
+    order = carray(st.at(v.order), v.n_slots, np.int64)
+    if v.n_reserves > 0:
+        o.floor_nano = floor_for(v, o.imp_ix, 0, o.floor_nano)
     n_asked, eligible = ask(v, campaigns, o, bids, imps)
     n = invite(v, o, bids, n_asked)
-    winner, second = judge(v, o, bids, n, out)
+    n_sold = judge(v, campaigns, o, bids, n, order, out)
     if o.test:
         return
-    total = np.int64(0)
-    if winner >= 0:
-        total = award(v, campaigns, o, bids, n, winner, second, out)
-    teach(v, campaigns, bids, n_asked, winner, total, out, imps, carray(st.at(v.results), 1, RESULT)[0])
+    clearing = award(v, campaigns, o, bids, n, order, n_sold, out)
+    teach(v, campaigns, o, bids, n_asked, order, n_sold, imps, carray(st.at(v.results), 1, RESULT)[0])
     count_fates(v, bids, n)
     v.n_auctions += 1
     if v.write:
@@ -212,7 +248,7 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
             for i in range(n):
                 c = bids[i].campaign
                 rows.bid_row(v, o, bids[i], campaigns[c].id if c >= 0 else np.int32(-1))
-        rows.auction_row(v, o, out, eligible, n_asked)
+        rows.auction_row(v, o, out[0], eligible, n_asked, clearing)
 
 
 @njit(cache=True, nogil=True)
@@ -224,7 +260,7 @@ def trade(venue, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-d
     """
     v = venue[0]
     opportunities = carray(st.at(v.opportunities), v.imps_max, OPPORTUNITY)
-    sold = carray(st.at(v.sold), v.imps_max, SOLD)
+    sold = carray(st.at(v.sold), (v.imps_max, v.n_slots), SOLD)
     v.status = st.DONE
     if start == 0:
         v.status = aw.advance(v, campaigns, now_ns)
@@ -232,7 +268,7 @@ def trade(venue, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-d
             return 0
     for k in range(start, n_imps):
         o = opportunities[k]
-        v.status = rows.room(v)
+        v.status = rows.room(v, o)
         if v.status != st.DONE:
             return k
         if k == 0:

@@ -1,6 +1,7 @@
 """The terms of a campaign as its record has them: value, budgets, caps, flight."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from exchange import market as mk
@@ -18,10 +19,11 @@ def write_terms(me: Any, campaign: Campaign, where: str) -> None:
     elif campaign.value_cpm is not None:
         me["value_nano"] = min(mk.cpm_down(campaign.value_cpm), mk.PRICE_MAX_NANO)  # type: ignore[arg-type]
     else:
-        worth = campaign.value_click or (campaign.value_conversion or 0.0) * campaign.pcvr
-        me["value_nano"] = min(int(worth * campaign.pctr * mk.NANO), mk.PRICE_MAX_NANO)
+        worth = _exact(campaign.value_click or 0.0) or _exact(campaign.value_conversion or 0.0) * _exact(campaign.pcvr)
+        me["value_nano"] = min(int(worth * _exact(campaign.pctr) * mk.NANO), mk.PRICE_MAX_NANO)
     me["pctr_ppb"], me["pcvr_ppb"] = round(campaign.pctr * 1e9), round(campaign.pcvr * 1e9)
-    me["quality_ppm"], me["model"] = round(campaign.quality * 1e6), -1
+    me["quality_ppm"], me["model"] = max(1, round(campaign.quality * 1e6)), -1
+    me["bill"] = mk.BILLS.index(campaign.bill)
     for key in ("budget", "daily"):
         plain = getattr(campaign, key)
         nano = mk.BUDGET_MAX_NANO if plain is None else round(plain * mk.NANO)
@@ -36,6 +38,11 @@ def write_terms(me: Any, campaign: Campaign, where: str) -> None:
         raise ConfigError(f"campaign {where}: end = {campaign.end!r}: expected a time after start = {campaign.start!r}")
     me["purpose"] = mk.PURPOSES.index(campaign.purpose)
     me["day"] = -1
+
+
+def _exact(number: float) -> Decimal:
+    """The number as it was written: 0.9 x 0.018 is 0.0162, and not a little less."""
+    return Decimal(repr(number))
 
 
 def _distribution(drawn: Distribution) -> tuple[int, float, float]:

@@ -14,7 +14,9 @@ from exchange import awards, bidding
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction import sell, value
+from exchange.auction.floors import reserve_records, virtual_value
 from exchange.auction.formats import BIDDING
+from exchange.auction.positions import slot_rates
 from exchange.auction.terms import write_terms
 from exchange.audience import language
 from exchange.audience.index import INSECURE, Index, Line, build
@@ -30,6 +32,7 @@ COLUMNS_MAX: Final = 64  # advertisers with a column of their own in the contact
 PEOPLE_START: Final = 1 << 14
 PAIRS_START: Final = 1 << 12
 FAR_NS: Final = 2**62
+ALL_PAY_MAX: Final = 255  # campaigns
 MEDIA_CODE: Final = {name: code for code, name in codes.MEDIA.items()}
 
 
@@ -57,6 +60,7 @@ class Venue:
         self.campaign_names: list[str] = []
         self._campaigns()
         self._index()
+        self.formats = self._formats()
         self._fees()
         self._buffers()
         self._people(PEOPLE_START, PAIRS_START)
@@ -107,7 +111,7 @@ class Venue:
         return ident
 
     def _index(self) -> None:
-        """Build the audience index: a line per creative, then one per endpoint."""
+        """Build the audience index: a line per creative, then one per reserve with a target, then one per endpoint."""
         lines: list[Line] = []
         table: list[tuple[int, int, int]] = []
         pairs = [(a, c) for a in self.config.advertiser for c in a.campaign]
@@ -134,6 +138,14 @@ class Venue:
                         domains=tuple(advertiser.domains),
                     )
                 )
+        n_local = len(lines)
+        reserved: dict[int, int] = {}
+        for ix, reserve in enumerate(self.config.auction.reserve):
+            if reserve.target:
+                reserved[ix] = len(lines)
+                table.append((-2, ix, 0))
+                lines.append(Line(target=self._target(reserve.target, f"auction.reserve[{ix}]")))
+        self.arrays["reserves"] = reserve_records(self.config.auction, self.names, reserved)
         for ix, endpoint in enumerate(self.config.endpoint):
             target = self._target(endpoint.target, f"endpoint {endpoint.name}")
             table.append((-1, ix, 0))
@@ -150,9 +162,23 @@ class Venue:
             self.arrays[name] = np.ascontiguousarray(getattr(self.index, name))
         n_words = self.index.rows.shape[1]
         alive = np.zeros(n_words, np.uint64)
-        for bit in range(len(lines) - len(self.config.endpoint), len(lines)):
+        for bit in range(n_local, len(lines)):
             alive[bit >> 6] |= np.uint64(1 << (bit & 63))
         self.arrays["alive"] = alive
+
+    def _formats(self) -> frozenset[int]:
+        """The formats that a request may ask for by its `at`; what cannot be held here is left to the config's own."""
+        formats = set(mk.FORMATS.values())
+        if self.n_campaigns > ALL_PAY_MAX:
+            formats.discard(mk.ALL_PAY)  # a loser that pays has a slot of its own in the ledger
+        if any(r.values and not virtual_value(r.values) for r in self.config.auction.reserve):
+            formats.discard(mk.MYERSON)
+        if mk.FORMATS[self.config.auction.format] not in formats:
+            raise ConfigError(
+                f"auction.format = {self.config.auction.format!r}: expected at most {ALL_PAY_MAX} campaigns, "
+                f"found {self.n_campaigns}"
+            )
+        return frozenset(formats)
 
     def _target(self, text: str, where: str) -> language.Target:
         try:
@@ -174,13 +200,16 @@ class Venue:
         """Scratch that a step reads and writes."""
         server, index = self.config.server, self.index
         imps, n_endpoints = server.imps_max, len(self.config.endpoint)
+        slots = np.array(slot_rates(self.config.auction), np.int64)
+        self.arrays["slots"] = slots
         remote_max = max(1, n_endpoints * REMOTE_MAX_PER_ENDPOINT)
         shapes: dict[str, tuple[Any, Any]] = {
             "query": (index.capacity(imps), np.int32),
             "found": ((imps, index.rows.shape[1]), np.uint64),
             "opportunities": (imps, mk.OPPORTUNITY),
             "remote": (remote_max, mk.REMOTE),
-            "sold": (imps, mk.SOLD),
+            "sold": ((imps, slots.size), mk.SOLD),
+            "order": (slots.size, np.int64),
             "bids": (self.n_campaigns + remote_max, BIDDING),
             "imps": (self.n_campaigns + 1, mk.IMP),
             "results": (1, mk.RESULT),
@@ -229,6 +258,10 @@ class Venue:
             "write_bids": config.exchange.journal != "wins",
             "snapshot_version": 1,
             "people_max": config.server.people_max,
+            "n_slots": self.arrays["slots"].size,
+            "n_reserves": len(config.auction.reserve),
+            "soft_floor_nano": mk.cpm_up(config.auction.soft_floor_cpm),
+            "wins_need": 1,
         }
         for name, number in counts.items():
             v[name] = number
@@ -281,7 +314,8 @@ class Venue:
             return
         assert self.journal is not None and status == st.ROLL
         v = self.record[0]
-        most = {"auctions": 1, "wins": 1, "events": 2, "bids": self.arrays["bids"].size}
+        wins = int(v["wins_need"])
+        most = {"auctions": 1, "wins": wins, "events": 2 * wins, "bids": self.arrays["bids"].size}
         for stream, need in most.items():
             if stream == "bids" and not v["write_bids"]:
                 continue
@@ -314,7 +348,7 @@ class Venue:
     def rows_written(self) -> dict[str, int]:
         """Rows appended per stream since the venue was built."""
         v = self.record[0]
-        counts = {"auctions": int(v["n_auctions"]), "wins": int(v["n_sold"])}
+        counts = {"auctions": int(v["n_auctions"]), "wins": int(v["n_wins"])}
         counts["events"] = sum(int(v[name]) for name in ("n_impressions", "n_clicks", "n_releases", "n_unpaid"))
         if v["write_bids"]:
             counts["bids"] = int(self.arrays["fate_counts"].sum())

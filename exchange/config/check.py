@@ -36,6 +36,8 @@ def check(config: Config, name: str) -> None:
         if (reserve.floor_cpm is None) == (reserve.values is None):
             raise ConfigError(f"{where}: expected exactly one of floor_cpm, values")
         _check_distribution(f"{where}: values", reserve.values)
+        if re.search(r"\bown\b", reserve.target):
+            raise ConfigError(f"{where}: target = {reserve.target!r}: expected no leaf `own`: it is for every buyer")
     if list(config.auction.slots) != sorted(config.auction.slots, reverse=True):
         raise ConfigError(f"{name}: auction.slots = {config.auction.slots}: expected click rates, the best first")
     for advertiser in config.advertiser:

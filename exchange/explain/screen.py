@@ -65,15 +65,23 @@ class Presets(Struct):
 
 
 class Sale(Struct):
-    """The winner, the clearing sum and who gets what; `quoted_cpm` in the currency of the response."""
+    """One position: the winner, the clearing sum and who gets what; `quoted_cpm` in the currency of the response.
+
+    Amounts are per billable event (`bill`); the second bid is what the best one behind comes to in its own terms.
+    """
 
     campaign: str
     creative: str
-    first_price: bool
+    format: str  # a key of market.FORMATS
+    slot: int  # position, 0 = the best
+    lost: bool  # all_pay: it pays without winning
+    bill: str  # what the amounts are for: impression, click or conversion
+    pays_bid: bool
     bid_nano: int
     second_nano: int
     floor_nano: int
     increment_nano: int
+    soft_floor_nano: int
     clearing_nano: int
     buyer_total_nano: int
     quoted_cpm: float
@@ -94,6 +102,7 @@ class ImpFacts(Struct):
     not_asked: list[NotAsked] = []
     bids: list[BidFate] = []
     sale: Sale | None = None
+    lower: list[Sale] = []  # further positions; in an all-pay auction the losers that pay
 
 
 class EndpointFacts(Struct):
@@ -193,16 +202,29 @@ def _imp(facts: Explained, k: int, imp: ImpFacts) -> list[str]:
     lines.append("")
     if imp.sale is None:
         return [*lines, "5 the price: not sold", ""]
-    sale = imp.sale
+    for sale in (imp.sale, *imp.lower):
+        lines += _sold(facts, sale, len(imp.lower) > 0)
+    return lines
+
+
+def _sold(facts: Explained, sale: Sale, several: bool) -> list[str]:
+    """Steps 5 and 6 for one position."""
     own = ", to its own customer" if sale.own else ""
-    lines += [f"5 the price: sold to {sale.campaign} (creative {sale.creative}){own}", f"  {_sum(sale)}"]
-    if facts.quoted != facts.currency:
-        lines.append(f"  quoted: {sale.quoted_cpm:g} {facts.quoted} CPM, rounded down")
+    place = f", position {sale.slot + 1}" if several else ""
+    unit = "CPM" if sale.bill == "impression" else f"per 1,000 {sale.bill}s"
+    if sale.lost:
+        lines = [f"5 the price: {sale.campaign} has lost, and pays", f"  {_sum(sale)}"]
+    else:
+        lines = [f"5 the price: sold to {sale.campaign} (creative {sale.creative}){own}{place}", f"  {_sum(sale)}"]
+        if sale.bill != "impression":
+            lines[-1] += f", per 1,000 {sale.bill}s"
+        if facts.quoted != facts.currency:
+            lines.append(f"  quoted: {sale.quoted_cpm:g} {facts.quoted} CPM, rounded down")
     lines += ["", f"6 the split, fees sell = {sale.fees.sell}, buy = {sale.fees.buy}"]
     if not sale.buyer_total_nano:
         return [*lines, "  nothing to share: the price is 0", ""]
     lines += _table(
-        ("  party", f"{money} CPM", "of the buyer's total"),
+        ("  party", f"{facts.currency} {unit}", "of the buyer's total"),
         [(f"  {p.name}", _cpm(p.nano), f"{p.share:.2%}") for p in sale.parties if p.nano]
         + [("  buyer's total", _cpm(sale.buyer_total_nano), "100.00%")],
         right=(1, 2),
@@ -212,12 +234,18 @@ def _imp(facts: Explained, k: int, imp: ImpFacts) -> list[str]:
 
 def _sum(sale: Sale) -> str:
     """The clearing sum in words and numbers."""
-    if sale.first_price:
-        return f"first price: the winner's own net bid, {_cpm(sale.bid_nano)}"
+    if sale.pays_bid:
+        return f"{sale.format.replace('_', ' ')}: its own net bid, {_cpm(sale.bid_nano)}"
+    if sale.format == "posted_price":
+        return f"posted price: the floor, {_cpm(sale.clearing_nano)}; a draw among those who accept it"
     if not sale.second_nano:
         return f"no runner-up: the floor, {_cpm(sale.clearing_nano)}"
+    if sale.format in ("vcg", "myerson"):
+        why = {"vcg": "what its presence costs those behind it", "myerson": "the least that would still have won"}
+        return f"{why[sale.format]}: {_cpm(sale.clearing_nano)}, runner-up in its terms {_cpm(sale.second_nano)}"
+    soft = f", soft floor {_cpm(sale.soft_floor_nano)}" if sale.format == "soft_floor" else ""
     return (
-        f"max(floor {_cpm(sale.floor_nano)}, runner-up {_cpm(sale.second_nano)} + increment "
+        f"max(floor {_cpm(sale.floor_nano)}{soft}, runner-up {_cpm(sale.second_nano)} + increment "
         f"{_cpm(sale.increment_nano)}), at most the winner's net {_cpm(sale.bid_nano)} = {_cpm(sale.clearing_nano)}"
     )
 

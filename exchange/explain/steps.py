@@ -96,7 +96,7 @@ class _Case(Struct):
         rows["test"] = 0  # here nothing counts anyway, and a test leaves no rows to read
         names = self.venue.names
         facts.test = opened.request.test == 1
-        facts.format = "first price" if rows[0]["format"] == mk.FIRST_PRICE else "second price"
+        facts.format = _format_name(opened.format).replace("_", " ")
         facts.place = _place(opened.request, rows[0], names)
         facts.who, segments = self._who(opened.request, int(rows[0]["person_key"]))
         cases = [self._case(opened, k, rows[k], segments, facts.place) for k in range(opened.n_imps)]
@@ -109,6 +109,7 @@ class _Case(Struct):
         for k, imp in enumerate(facts.imps):
             self._ask(imp, cases[k])
             self._sell(opened.now_ns, k)
+            imp.floor_nano = int(self.venue.arrays["opportunities"]["floor_nano"][k])  # as reserves have raised it
             values.append(self._values())
         self.venue.close()
         ledger = Ledger(folder)
@@ -204,25 +205,49 @@ class _Case(Struct):
             imp.bids.append(BidFate(name, rules[name], values[name], gross, net, fate, *codes.FATES[fate]))
 
     def _sale(self, ledger: Ledger, imp: ImpFacts, k: int, rate_ppm: int) -> None:
-        """Read the win of an imp back from the journal, if it was sold."""
+        """Read the wins of an imp back from the journal, if it was sold."""
+        record = self.venue.record[0]
         for row in ledger.wins[ledger.wins["imp_ix"] == k]:
             total = int(row["buyer_total_nano"])
             amounts = {party: int(row[f"{party}_nano"]) for party in mk.PARTIES}
-            imp.sale = Sale(
+            lost = bool(row["flags"] & mk.FLAG_LOST)
+            sold = self.venue.arrays["sold"][k, 0 if lost else row["slot"]]
+            sale = Sale(
                 campaign=ledger.names.text("campaign", int(row["campaign"])),
                 creative=ledger.names.text("creative", int(row["creative"])),
-                first_price=int(row["price_rule"]) == mk.FIRST_PRICE,
+                format=_format_name(int(row["price_rule"])),
+                slot=int(row["slot"]),
+                lost=lost,
+                bill=mk.BILLS[row["bill"]],
+                pays_bid=_pays_bid(row, int(record["soft_floor_nano"])),
                 bid_nano=int(row["bid_nano"]),
                 second_nano=int(row["second_nano"]),
                 floor_nano=int(row["floor_nano"]),
-                increment_nano=int(self.venue.record["increment_nano"][0]),
+                increment_nano=int(record["increment_nano"]),
+                soft_floor_nano=int(record["soft_floor_nano"]),
                 clearing_nano=int(row["clearing_nano"]),
                 buyer_total_nano=total,
-                quoted_cpm=cpm(mk.quote_down(int(row["clearing_nano"]), rate_ppm)),
+                quoted_cpm=cpm(mk.quote_down(int(sold["clearing_nano"]), rate_ppm)),
                 own=bool(row["flags"] & mk.FLAG_OWN),
                 parties=[Party(party, nano, nano / total if total else 0.0) for party, nano in amounts.items()],
                 fees=Presets(self.config.fees.sell, self.config.fees.buy),
             )
+            if imp.sale is None:
+                imp.sale = sale
+            else:
+                imp.lower.append(sale)
+
+
+def _format_name(number: int) -> str:
+    """The name of a format by its number."""
+    return next(name for name, code in mk.FORMATS.items() if code == number)
+
+
+def _pays_bid(row: Any, soft_floor_nano: int) -> bool:
+    """Did this winner pay its own bid because the format says so."""
+    if row["price_rule"] == mk.SOFT_FLOOR:
+        return bool(row["bid_nano"] == row["clearing_nano"] < soft_floor_nano)
+    return row["price_rule"] in (mk.FIRST_PRICE, mk.ALL_PAY)
 
 
 def _place(request: BidRequest, row: Any, names: Any) -> Place:

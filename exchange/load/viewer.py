@@ -61,7 +61,7 @@ class Viewer:
         for seat in _DECODE(body).seatbid:
             for bid in seat.bid:
                 self.counts["sold"] += 1
-                seen, clicked = self.population.truth(visit, int(bid.impid) - 1)
+                seen, clicked = self.population.truth(visit, int(bid.impid) - 1, slot_of(bid))
                 if seen:
                     self._later(self.view_delay_s, "viewed", bid.burl, click_link(bid) if clicked else "")
 
@@ -97,6 +97,13 @@ class Viewer:
             self.pool.give_up(PATIENCE_S)
             await asyncio.sleep(POLL_S)
         self.pool.close()
+
+
+def slot_of(bid: Bid) -> int:
+    """The position that a bid holds, from `ext.rentier.slot`; 0, the best, where it names none."""
+    ext: Any = bid.ext
+    given = ext.get("rentier", {}).get("slot", 0) if isinstance(ext, dict) else 0
+    return given if isinstance(given, int) else 0
 
 
 def click_link(bid: Bid) -> str:

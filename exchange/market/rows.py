@@ -97,7 +97,7 @@ WIN_ROW: Final = shape(
         # what follows is per billable event of the award (`bill`)
         ("bid_nano", "i8"),  # net
         ("clearing_nano", "i8"),
-        ("second_nano", "i8"),  # best net bid of another seat, 0 = none
+        ("second_nano", "i8"),  # best net bid behind it, of another seat, in its own terms; 0 = none
         ("floor_nano", "i8"),
         ("price_to_win_nano", "i8"),
         ("buyer_total_nano", "i8"),
@@ -128,6 +128,7 @@ WIN_ROW: Final = shape(
     ]
 )
 FLAG_OWN: Final = 1  # WIN_ROW.flags
+FLAG_LOST: Final = 2  # all_pay: a loser that pays; no person, no creative, billed at once
 EVENT_ROW: Final = shape(
     [
         *HEAD,

@@ -31,6 +31,7 @@ ATTRIBUTE_BLOCKED: Final = 210
 NO_BID: Final = 500
 OVER_LIMIT: Final = 501
 WRONG_CURRENCY: Final = 502
+ECPM_ZERO: Final = 503
 TIMEOUT: Final = 510
 BAD_ANSWER: Final = 511
 UNREACHABLE: Final = 512
@@ -62,6 +63,7 @@ FATES: Final[dict[int, tuple[str, str]]] = {
     NO_BID: ("no_bid", "asked, and did not want it"),
     OVER_LIMIT: ("over_limit", "the price is above the exchange's limit of 1,000 per impression"),
     WRONG_CURRENCY: ("currency", "the bid is in a currency without a rate"),
+    ECPM_ZERO: ("ecpm_zero", "the bid comes to less than one unit of money per impression"),
     TIMEOUT: ("timeout", "no answer before the deadline"),
     BAD_ANSWER: ("bad_answer", "the answer is not an OpenRTB bid response"),
     UNREACHABLE: ("unreachable", "the bidder could not be reached"),

@@ -145,9 +145,14 @@ def _prices(books: _Books) -> Iterator[Break]:
         yield "I2", "wins", wins, amount < 0, f"{party}_nano", "0 or more", amount
     yield "I5", "wins", wins, clearing < wins["floor_nano"], "clearing_nano", "the floor or more", clearing
     yield "I5", "wins", wins, clearing > wins["bid_nano"], "clearing_nano", "the bid or less", clearing
+    rule = wins["price_rule"]
     least = np.minimum(wins["second_nano"], wins["bid_nano"])
-    broken = (wins["price_rule"] == m.SECOND_PRICE) & (clearing < least)
-    yield "I5", "wins", wins, broken, "clearing_nano", least, clearing
+    by_next = np.isin(rule, (m.SECOND_PRICE, m.GSP, m.MYERSON)) & (clearing < least)
+    yield "I5", "wins", wins, by_next, "clearing_nano", least, clearing
+    by_bid = np.isin(rule, (m.FIRST_PRICE, m.ALL_PAY)) & (clearing != wins["bid_nano"])
+    yield "I5", "wins", wins, by_bid, "clearing_nano", wins["bid_nano"], clearing
+    posted = (rule == m.POSTED_PRICE) & (clearing != wins["floor_nano"])
+    yield "I5", "wins", wins, posted, "clearing_nano", wins["floor_nano"], clearing
 
 
 def _sold(books: _Books) -> Iterator[Break]:
@@ -161,22 +166,20 @@ def _sold(books: _Books) -> Iterator[Break]:
     yield "I6", "wins", wins, ~sold, "auction_id", "an auction row with sold = 1", "none"
     wins_of = np.bincount(row[row >= 0], minlength=len(auctions))
     yield "I6", "auctions", auctions, (auctions["sold"] == 1) & (wins_of == 0), "sold", "a win row", "none"
-    if sold.any():
-        single = sold & (wins_of[row] == 1)
-        price = auctions["clearing_nano"][row]
-        yield (
-            "I6",
-            "wins",
-            wins,
-            single & (price != wins["clearing_nano"]),
-            "clearing_nano",
-            price,
-            wins["clearing_nano"],
-        )
+    known = row >= 0
+    sums = np.zeros(len(auctions), np.int64)
+    np.add.at(sums, row[known], wins["clearing_nano"][known])
+    # what a click or a conversion costs is no price per impression: such imps have no sum to compare
+    per_event = np.bincount(row[known & (wins["bill"] != m.BILL_IMPRESSION)], minlength=len(auctions)) > 0
+    broken = (auctions["sold"] == 1) & (wins_of > 0) & ~per_event & (auctions["clearing_nano"] != sums)
+    yield "I6", "auctions", auctions, broken, "clearing_nano", sums, auctions["clearing_nano"]
 
 
 def _bids(books: _Books) -> Iterator[Break]:
-    """I6, where bids are kept: as many bids with fate `won` as wins, and the winning bid is that bid."""
+    """I6, where bids are kept: as many bids with fate `won` as wins, and the winning bid is that bid.
+
+    The losers that an all-pay auction charges have rows among the wins; they have not won.
+    """
     bids, wins, auctions = books.bids, books.wins, books.auctions
     if not len(bids):
         return
@@ -189,6 +192,9 @@ def _bids(books: _Books) -> Iterator[Break]:
     yield "I6", "auctions", auctions, broken, "n_bids", counted, auctions["n_bids"]
     is_won = bids["fate"] == WON
     n_won = np.bincount(row[is_won & (row >= 0)], minlength=len(auctions))
+    lost = (wins["flags"] & m.FLAG_LOST) != 0
+    if lost.any():
+        wins = wins[~lost]
     at = of_auction.find(wins)
     n_wins = np.bincount(at[at >= 0], minlength=len(auctions))
     broken = (counted > 0) & (n_won != n_wins)
@@ -197,7 +203,9 @@ def _bids(books: _Books) -> Iterator[Break]:
     win = Index(wins, by_slot=False).find(won)
     if len(wins):
         broken = (win >= 0) & (np.bincount(np.maximum(win, 0), minlength=len(wins))[win] == 1)
-        broken &= wins["bid_nano"][win] != won["net_nano"]
+        # in positions, and per click, a bid stands in the rent row as what it comes to there
+        alike = ~np.isin(wins["price_rule"], (m.GSP, m.VCG)) & (wins["bill"] == m.BILL_IMPRESSION)
+        broken &= alike[win] & (wins["bid_nano"][win] != won["net_nano"])
         yield "I6", "bids", won, broken, "net_nano", wins["bid_nano"][win], won["net_nano"]
 
 

@@ -4,6 +4,7 @@ A seen impression arrives view_delay after the sale, a click click_delay after i
 order of sale are in order of time. Events carry their own time, so the market's clock never runs backwards.
 """
 
+import numpy as np
 from numba import carray, njit
 
 from exchange import awards as aw
@@ -58,7 +59,8 @@ def deliver(v, campaigns, cursor, views, clicks, now_ns):  # type: ignore[no-unt
 def run_until(venue, campaigns, settings, people, placements, tails, rows, bits, cursors, views, clicks, visits, end):  # type: ignore[no-untyped-def]
     """Hold the auctions of the visits cursor.t .. end - 1. Stops early when venue[0].status asks for room."""
     v, s, cursor, visit = venue[0], settings[0], cursors[0], visits[0]
-    sold = carray(st.at(v.sold), v.imps_max, SOLD)
+    sold = carray(st.at(v.sold), (v.imps_max, v.n_slots), SOLD)
+    slots = carray(st.at(v.slots), v.n_slots, np.int64)
     while cursor.t < end:
         visit_of(s, placements, cursor.t, visit)
         if cursor.imp == 0:
@@ -71,17 +73,19 @@ def run_until(venue, campaigns, settings, people, placements, tails, rows, bits,
             return
         place = placements[visit.placement]
         for k in range(visit.n_imps):
-            if sold[k].serial < 0:
-                continue
-            seen, clicked = truth_of(s, place, visit.t, k)
-            if seen:
-                push(views, cursor.views_tail, visit.now_ns + cursor.view_delay_ns, sold[k].serial, sold[k].auction_id)
-                cursor.views_tail += 1
-            if clicked:
-                push(
-                    clicks, cursor.clicks_tail, visit.now_ns + cursor.click_delay_ns, sold[k].serial, sold[k].auction_id
-                )
-                cursor.clicks_tail += 1
+            for slot in range(v.n_slots):
+                award = sold[k, slot]
+                if award.serial < 0:
+                    break
+                seen, clicked = truth_of(s, place, visit.t, k, slot, slots[slot] / slots[0])
+                if seen:
+                    due_ns = visit.now_ns + cursor.view_delay_ns
+                    push(views, cursor.views_tail, due_ns, award.serial, award.auction_id)
+                    cursor.views_tail += 1
+                if clicked:
+                    due_ns = visit.now_ns + cursor.click_delay_ns
+                    push(clicks, cursor.clicks_tail, due_ns, award.serial, award.auction_id)
+                    cursor.clicks_tail += 1
         cursor.imp = 0
         cursor.t += 1
 

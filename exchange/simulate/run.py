@@ -176,8 +176,8 @@ def _block_rows(config: Config) -> int:
 
 
 def _ring(config: Config, delay_ms: int) -> Any:
-    """Room for all events that can be under way: visits come evenly, with two imps at the most."""
-    need = 2 * (int(delay_ms / 1000 * config.population.qps) + 2)
+    """Room for all events that can be under way: visits come evenly, with two imps and all positions at the most."""
+    need = 2 * max(1, len(config.auction.slots)) * (int(delay_ms / 1000 * config.population.qps) + 2)
     size = 1 << (need - 1).bit_length()
     if size > RING_MAX:
         raise ConfigError(f"population: {need} events under way: expected at most {RING_MAX}; lower qps or the delays")

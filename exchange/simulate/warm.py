@@ -78,7 +78,7 @@ def _live(text: str, folder: str) -> None:
         line.eligible(opened)
         line.close(opened, [Given(0, 0, _ANSWER)], now_ns)
         line.close(line.open(_REQUEST, now_ns), (), now_ns)
-        sold = venue.arrays["sold"][0]
+        sold = venue.arrays["sold"][0, 0]
         for kind in (mk.KIND_IMPRESSION, mk.KIND_CLICK):
             venue.event(kind, int(sold["serial"]), int(sold["auction_id"]), now_ns)
         venue.tick(now_ns + mk.NANO)

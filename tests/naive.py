@@ -18,12 +18,13 @@ from exchange.auction.venue import Venue
 from exchange.config import Config
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
-from tests.naive_terms import DAY, RULE, TIE, VALUE, Award, Bid, Contact, Fee, Imp, Request, draw, unit
+from tests.naive_life import Life
+from tests.naive_terms import RULE, TIE, VALUE, Award, Bid, Contact, Fee, Imp, Request, draw, unit
 
 MONEY = ("available", "spent", "held", "day_used", "asked", "wins", "faults")
 
 
-class Naive:
+class Naive(Life):
     """A venue in plain Python: `trade`, `event`, `tick`; state in `campaigns`, `contact`, `rows`."""
 
     def __init__(self, config: Config, venue: Venue) -> None:
@@ -41,11 +42,13 @@ class Naive:
                 budget = mk.BUDGET_MAX_NANO if c.budget is None else round(c.budget * 1e9)
                 me = SimpleNamespace(
                     id=ids("campaign", where), advertiser=ids("advertiser", advertiser.name),
-                    seat=ids("seat", advertiser.name), rule=rule, config=c, budget=budget, available=budget,
-                    spent=0, held=0, daily=mk.BUDGET_MAX_NANO if c.daily is None else round(c.daily * 1e9), day_used=0,
+                    seat=ids("seat", advertiser.name), rule=rule, config=c, holdout=advertiser.holdout,
+                    budget=budget, available=budget, spent=0, held=0,
+                    daily=mk.BUDGET_MAX_NANO if c.daily is None else round(c.daily * 1e9), day_used=0,
                     asked=0, wins=0, faults=0, start_ns=date_ns(c.start, "") if c.start else 0,
                     end_ns=date_ns(c.end, "") if c.end else FAR_NS,
-                    ads=[(ads + k, ids("creative", f"{where}/{x.id}"), (x.w, x.h)) for k, x in enumerate(c.creative)],
+                    ads=[(ads + k, ids("creative", f"{where}/{x.id}"), (x.w, x.h), x.weight)
+                         for k, x in enumerate(c.creative)],
                     **knobs,
                 )  # fmt: skip
                 ads += len(c.creative)
@@ -61,96 +64,9 @@ class Naive:
         self.lost_holds = self.unknown = self.exceptions = 0
         self.rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("auctions", "bids", "wins", "events")}
 
-    def own(self, advertiser: str, venue: Venue, keys: list[int]) -> None:
-        """Put people on an own list."""
-        for key in keys:
-            self.remember(key, venue.names.id("advertiser", advertiser)).own = True
-
-    def known(self, person: int, advertiser: int) -> Contact:
-        """What is known of a person, nothing if nothing."""
-        return self.contact.get((person, advertiser)) or Contact()
-
-    def remember(self, person: int, advertiser: int) -> Contact:
-        return self.contact.setdefault((person, advertiser), Contact())
-
-    def room_for(self, person: int, advertiser: int) -> bool:
-        """Is he known already, or is there room for one more person (or one more pair with an outside advertiser)."""
-        limit = self.config.server.people_max
-        inside = {p for p, a in self.contact if a <= self.columns}
-        if advertiser <= self.columns:
-            return person in inside or len(inside) < limit
-        return (person, advertiser) in self.contact or sum(a > self.columns for _, a in self.contact) < limit
-
     def row(self, stream: str, kind: int, now: int, **values: Any) -> None:
         self.rows[stream].append({"seq": self.seq, "ts_ns": now, "kind": kind, **self.versions, **values})
         self.seq += 1
-
-    # ---- time and events ------------------------------------------------------------------------------------------
-
-    def advance(self, now: int) -> None:
-        self.now = max(self.now, now)
-        for award in sorted(self.awards.values(), key=lambda a: a.serial):
-            if award.status == mk.HELD and award.expires <= self.now:
-                self.release(award, award.expires)
-        if self.now // DAY != self.day:
-            self.day = self.now // DAY
-            for me in self.campaigns:
-                me.day_used = 0
-
-    def release(self, award: Award, now: int) -> None:
-        award.status = mk.RELEASED
-        if award.campaign >= 0:
-            me = self.campaigns[award.campaign]
-            me.available += award.hold
-            me.held -= award.hold
-            if award.placed // DAY == self.day:
-                me.day_used -= award.hold
-        if award.person:
-            self.remember(award.person, award.advertiser).held -= 1
-        self.event_row(award, mk.KIND_RELEASE, now, 0, 0)
-
-    def event_row(self, award: Award, kind: int, now: int, paid: int, contact_n: int) -> None:
-        cum = self.known(award.person, award.advertiser).rent if award.person else 0
-        self.row("events", kind, now, auction_id=award.auction, serial=award.serial, person_key=award.person,
-                 paid_nano=paid, cum_rent_nano=cum, campaign=award.campaign_id, advertiser=award.advertiser,
-                 contact_n=contact_n, imp_ix=award.imp)  # fmt: skip
-
-    def event(self, kind: int, serial: int, auction: int, now: int) -> int:
-        self.advance(now)
-        award = self.awards.get(serial)
-        if award is None or award.auction != auction:
-            return 0
-        me = self.campaigns[award.campaign] if award.campaign >= 0 else None
-        if kind == mk.KIND_CLICK:
-            if award.clicked:
-                return 0
-            award.clicked = True
-            self.event_row(award, kind, self.now, 0, 0)
-            self.feedback(me, kind, 0)
-            return kind
-        before, award.status = award.status, mk.BILLED
-        if before == mk.BILLED:
-            return 0
-        if before == mk.RELEASED:
-            self.event_row(award, mk.KIND_UNPAID, self.now, 0, 0)
-            return mk.KIND_UNPAID
-        contact_n = 0
-        if award.person:
-            contact = self.remember(award.person, award.advertiser)
-            contact.held, contact.contacts, contact.rent = (
-                contact.held - 1, contact.contacts + 1, contact.rent + award.hold)  # fmt: skip
-            contact.billed_on[self.now // DAY] += 1
-            contact.last_s, contact_n = self.now // 10**9, contact.contacts
-        self.event_row(award, kind, self.now, award.hold, contact_n)
-        if me is not None:
-            me.held, me.spent = me.held - award.hold, me.spent + award.hold
-        self.feedback(me, kind, award.hold)
-        return kind
-
-    @staticmethod
-    def feedback(me: Any, kind: int, paid: int) -> None:
-        if me is not None and hasattr(me.rule, "feedback"):
-            me.rule.feedback(me, kind, paid)
 
     # ---- the auction ------------------------------------------------------------------------------------------------
 
@@ -161,7 +77,7 @@ class Naive:
         self.auction -= request.test
         return sold
 
-    def fits(self, me: Any, request: Request, imp: Imp) -> list[tuple[int, int, tuple[int, int]]]:
+    def fits(self, me: Any, request: Request, imp: Imp) -> list[tuple[int, int, tuple[int, int], int]]:
         """The creatives of a campaign that may run here: flight, segment target, size."""
         target = me.config.target
         wanted = target.partition("seg one of [")[2].partition("]")[0].split(", ") if "seg" in target else None
@@ -169,26 +85,15 @@ class Naive:
             return []
         return [ad for ad in me.ads if ad[2] == imp.size]
 
-    def admitted(self, me: Any, person: int) -> bool:
-        """Money, caps (contacts and open holds), own-list."""
-        contact, cap, target = self.known(person, me.advertiser), me.config.cap, me.config.target
-        if me.available <= 0 or me.day_used >= me.daily:
-            return False
-        if cap.total is not None and contact.contacts + contact.held >= cap.total:
-            return False
-        if cap.day is not None and contact.billed_on[self.day] + contact.held >= cap.day:
-            return False
-        if "not own" in target:
-            return not contact.own
-        return contact.own or "own" not in target
-
     def value(self, me: Any, ix: int, request: Request, k: int) -> int:
         drawn = me.config.value_cpm
         if isinstance(drawn, float | int):
             value = int(Decimal(repr(drawn)) * 10**6)
         else:
             w = draw(self.seed, self.auction, k, ix, VALUE)
-            if drawn.uniform:
+            if drawn.empirical:
+                x = float(round(drawn.empirical[int(unit(w[0], w[1]) * len(drawn.empirical))] * 1e6))
+            elif drawn.uniform:
                 x = drawn.uniform[0] * 1e6 + unit(w[0], w[1]) * (drawn.uniform[1] * 1e6 - drawn.uniform[0] * 1e6)
             elif drawn.exponential:
                 x = -drawn.exponential * 1e6 * math.log1p(-unit(w[0], w[1]))
@@ -201,8 +106,12 @@ class Naive:
                 value = min(mk.PRICE_MAX_NANO, value * round(factor * 1e6) // 10**6)
         return value
 
-    def ask(self, me: Any, ix: int, request: Request, k: int, ad: tuple[int, int, tuple[int, int]]) -> Bid:
+    def ask(self, me: Any, ix: int, request: Request, k: int, ads: list[tuple[int, int, tuple[int, int], int]]) -> Bid:
         imp, contact = request.imps[k], self.known(request.person, me.advertiser)
+        ad = self.turn(ix, k, ads)
+        if self.held_out(me, request.person):
+            value = self.value(me, ix, request, k)
+            return Bid(0, 0, codes.HOLDOUT, ix, me.seat, me.advertiser, ix, -1, -1, value, ad[0], ad[1])
         w = draw(self.seed, self.auction, k, ix, RULE)
         seen = SimpleNamespace(
             now=self.now, floor=self.local.least_gross(imp.floor), u=unit(w[0], w[1]), hour=request.hour,
@@ -220,7 +129,7 @@ class Naive:
         if not 0 <= gross <= mk.PRICE_MAX_NANO:
             me.faults += 1
             gross = 0 if gross < 0 else mk.PRICE_MAX_NANO
-        gross = min(gross, me.available, me.daily - me.day_used)
+        gross = min(gross, self.spendable(me))
         net = self.local.net(gross)
         fate = codes.NO_BID if gross == 0 else codes.BELOW_FLOOR if net < imp.floor else codes.WON
         return Bid(gross, net, fate, ix, me.seat, me.advertiser, ix, -1, -1, value, ad[0], ad[1], seen)
@@ -250,9 +159,9 @@ class Naive:
 
     def sell(self, request: Request, k: int, imp: Imp) -> dict[str, Any]:
         """One imp: ask, judge, award, teach, write."""
-        fitting = [(ix, me, ads[0]) for ix, me in enumerate(self.campaigns) if (ads := self.fits(me, request, imp))]
-        asked = [self.ask(me, ix, request, k, ad) for ix, me, ad in fitting if self.admitted(me, request.person)]
-        bids = list(asked)
+        fitting = [(ix, me, ads) for ix, me in enumerate(self.campaigns) if (ads := self.fits(me, request, imp))]
+        bids = [self.ask(me, ix, request, k, ads) for ix, me, ads in fitting if self.admitted(me, request.person)]
+        asked = [b for b in bids if b.fate != codes.HOLDOUT]
         for r, b in enumerate(request.remote):
             if b.imp == k:
                 least = max(imp.floor, b.floor)
@@ -289,10 +198,11 @@ class Naive:
         me = self.campaigns[bid.campaign] if bid.campaign >= 0 else None
         clearing, person, serial = result["clearing_nano"], request.person, self.serial
         total = fee.total(clearing)
-        if person and not self.room_for(person, bid.advertiser):
+        if person and not self.met(person, bid.advertiser, me):
             person = 0
             self.unknown += 1
-        contact = self.remember(person, bid.advertiser) if person else Contact()
+        contact = self.known(person, bid.advertiser)
+        bill = 0 if me is None else mk.BILLS.index(me.config.bill)
         result["serial"], result["contacts"] = serial, contact.contacts
         purpose = 0 if me is None else mk.PURPOSES.index(me.config.purpose)
         rates = {} if me is None else {"pctr_ppb": 1_000_000, "pcvr_ppb": 20_000_000, "purpose": purpose}
@@ -307,7 +217,7 @@ class Naive:
                  expires_ns=expires, campaign=me.id if me else -1, creative=bid.creative_id, imp_ix=k,
                  advertiser=bid.advertiser, seat=bid.seat, publisher=request.publisher, domain=request.domain,
                  contacts=contact.contacts, since_last_s=since, endpoint=bid.endpoint, n_bids=result["n_bids"],
-                 n_filtered=filtered, price_rule=request.imps[k].at, flags=int(contact.own), **rates,
+                 n_filtered=filtered, price_rule=request.imps[k].at, bill=bill, flags=int(contact.own), **rates,
                  **{f"{party}_nano": amount for party, amount in split.items()})  # fmt: skip
         self.serial += 1
         forgotten = self.awards.pop(serial - self.config.server.awards_max, None)
@@ -316,11 +226,12 @@ class Naive:
             self.release(forgotten, self.now)
         campaign_id = me.id if me else -1
         self.awards[serial] = Award(serial, self.auction, person, total, self.now, expires, bid.campaign,
-                                    campaign_id, bid.advertiser, k)  # fmt: skip
+                                    campaign_id, bid.advertiser, k, bill=bill)  # fmt: skip
         if me is not None:
             me.available, me.held = me.available - total, me.held + total
             me.day_used, me.wins = me.day_used + total, me.wins + 1
-        contact.held += 1
+        for cell in self.cells(self.awards[serial]):
+            cell.held += 1
         return total, person
 
 
@@ -338,7 +249,8 @@ def differences(naive: Naive, venue: Venue, ledger: Ledger | None = None) -> lis
                 found.append(f"campaign {ix} {name}: {mine} != {its}")
     for (person, advertiser), mine in naive.contact.items():
         its = contact_of(venue, person, advertiser)
-        for name, value in (("contacts", mine.contacts), ("held", mine.held), ("cum_rent_nano", mine.rent)):
+        ours = {"contacts": mine.contacts, "held": mine.held, "cum_rent_nano": mine.rent, "shown": mine.shown}
+        for name, value in ours.items():
             if its is None or its[name] != value:
                 found.append(f"contact {person}/{advertiser} {name}: {value} != {its}")
     v = venue.record[0]

@@ -73,7 +73,7 @@ def award(v, campaigns, o, bids, n, winner, second, out):  # type: ignore[no-unt
     fee = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)[fee_ix(v, bid)]
     total = total_of(fee, out.clearing_nano)
     n_contacts = v.people_size * v.n_advertisers + v.pairs_size
-    ix = st.contact_ix(v, o.person_key, bid.advertiser, True)
+    ix = aw.remember(v, campaigns, bid.campaign, bid.advertiser, o.person_key)
     if ix < 0 and o.person_key != np.uint64(0):
         o.person_key = np.uint64(0)  # no room to remember another person: he stays unknown
         v.n_unknown_people += 1
@@ -91,16 +91,22 @@ def award(v, campaigns, o, bids, n, winner, second, out):  # type: ignore[no-unt
         uses_data = bid.campaign >= 0 and campaigns[bid.campaign].uses_data != 0
         split(fee, out.clearing_nano, uses_data, parties)
         st.commit_row(v.wins_block)
-    aw.hold(v, campaigns, bid.campaign, bid.advertiser, o.person_key, total, o.imp_ix)
+    bill = campaigns[bid.campaign].bill if bid.campaign >= 0 else np.uint8(mk.BILL_IMPRESSION)
+    aw.hold(v, campaigns, bid.campaign, bid.advertiser, o.person_key, total, o.imp_ix, bill)
     return total
 
 
 @njit(cache=True, nogil=True)
-def teach(v, campaigns, bids, n_asked, winner, total, out, imps, result):  # type: ignore[no-untyped-def]
-    """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays)."""
+def teach(v, campaigns, bids, n_local, winner, total, out, imps, result):  # type: ignore[no-untyped-def]
+    """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays).
+
+    bids[:n_local] are the local ones; those withheld from a holdout were not asked.
+    """
     fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
     rules = carray(st.at(v.rules), (v.n_rules, 3), np.int64)
-    for i in range(n_asked):
+    for i in range(n_local):
+        if bids[i].fate == codes.HOLDOUT:
+            continue
         me = campaigns[bids[i].campaign]
         result.won = i == winner
         result.bid = bids[i].gross_nano

@@ -121,7 +121,7 @@ def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type
     row.n_timeouts = np.uint16(o.n_timeouts)
     row.n_filtered = np.uint16(min(filtered, 65_535))
     row.slot = np.uint8(0)
-    row.bill = np.uint8(0)
+    row.bill = campaigns[bid.campaign].bill if bid.campaign >= 0 else np.uint8(mk.BILL_IMPRESSION)
     row.price_rule = o.format
     row.flags = np.uint8(mk.FLAG_OWN) if before.flags & np.uint16(mk.OWN) else np.uint8(0)
     return parties

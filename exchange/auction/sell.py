@@ -13,7 +13,8 @@ from exchange import state as st
 from exchange.auction import rows
 from exchange.auction.award import award, judge, teach
 from exchange.auction.formats import BIDDING
-from exchange.auction.value import FACTOR, value_of
+from exchange.auction.limits import admitted, held_out, spendable, turn
+from exchange.auction.value import FACTOR, table_of, value_of
 from exchange.audience import match as mt
 from exchange.bidding import call_price
 from exchange.openrtb import codes
@@ -46,26 +47,6 @@ def match_only(venue):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def admitted(v, me, contact_at, contacts):  # type: ignore[no-untyped-def]
-    """May this campaign still be asked: money, own-list leaf, caps (contacts and open holds)."""
-    if me.available <= 0 or me.daily - me.day_used <= 0:
-        return False
-    own = False
-    if contact_at >= 0:
-        contact = contacts[contact_at]
-        own = (contact.flags & np.uint16(mk.OWN)) != 0
-        held = np.int64(contact.held)
-        if me.cap_total > 0 and np.int64(contact.contacts) + held >= me.cap_total:
-            return False
-        today = np.int64(contact.day_n) if contact.day == np.uint32(v.day) else np.int64(0)
-        if me.cap_day > 0 and today + held >= me.cap_day:
-            return False
-    if me.own == 1:
-        return own
-    return me.own == 0 or not own
-
-
-@njit(cache=True, nogil=True)
 def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # type: ignore[no-untyped-def]
     """Ask one campaign's rule for a gross price and weigh it: clamp to its money, net it, test the floor."""
     c = bid.campaign
@@ -80,14 +61,14 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # t
     imp.format = np.int64(o.format)
     imp.pctr = me.pctr_ppb * 1e-9
     imp.pcvr = me.pcvr_ppb * 1e-9
-    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments)
+    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v))
     if o.test == 0:
         me.asked += 1
     gross = call_price(rules[me.rule, 0], bid.value_nano, imp, me)
     if gross < 0 or gross > mk.PRICE_MAX_NANO:
         me.faults += 1
         gross = max(np.int64(0), min(gross, np.int64(mk.PRICE_MAX_NANO)))
-    gross = min(gross, min(me.available, me.daily - me.day_used))
+    gross = min(gross, spendable(v, me))
     bid.floor_nano = o.floor_nano
     bid.gross_nano = gross
     bid.net_nano = net_of(fee, gross)
@@ -99,8 +80,19 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # t
 
 
 @njit(cache=True, nogil=True)
+def withhold(v, o, me, bid, segments, n_segments, factors):  # type: ignore[no-untyped-def]
+    """In place of asking, for a person in the advertiser's holdout: what it would have been worth, and no bid."""
+    c = bid.campaign
+    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v))
+    bid.floor_nano = o.floor_nano
+    bid.gross_nano = 0
+    bid.net_nano = 0
+    bid.fate = np.uint16(codes.HOLDOUT)
+
+
+@njit(cache=True, nogil=True)
 def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
-    """Ask every eligible local campaign. Returns (bids written, campaigns whose audience this is)."""
+    """Ask every eligible local campaign. Returns (bids written, campaigns whose audience this is, those withheld)."""
     found = carray(st.at(v.found), (v.imps_max, v.n_words), np.uint64)[o.imp_ix]
     lines = carray(st.at(v.lines), (v.n_lines, 3), np.int32)
     fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
@@ -112,7 +104,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
     row = np.int64(-1)
     if o.person_key != np.uint64(0):
         row = st.person_row(v, o.person_key)
-    n, last, eligible = 0, -1, 0
+    n, last, eligible, withheld = 0, -1, 0, 0
     for w in range(v.n_words):
         bits = found[w]
         while bits != np.uint64(0):
@@ -129,11 +121,11 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
                 contact_at = st.contact_ix(v, o.person_key, me.advertiser, False)
             elif row >= 0:
                 contact_at = row * v.n_advertisers + np.int64(me.advertiser) - 1
-            if not admitted(v, me, contact_at, contacts):
+            if not admitted(v, me, contact_at, contacts, o.person_key):
                 continue
             bid = bids[n]
             bid.campaign = c
-            bid.line = line
+            bid.line = line if me.n_lines == 1 else turn(v, o, me, c, found, line)
             bid.remote_ix = -1
             bid.endpoint = -1
             bid.entity = np.uint64(c)
@@ -146,9 +138,13 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
             imps[n].since_s = np.int64(-1)
             if bid.contacts > 0:
                 imps[n].since_s = max(np.int64(0), v.now_ns // mk.NANO - np.int64(contacts[contact_at].last_s))
-            ask_one(v, o, me, bid, imps[n], fees[c], segments, n_segments, factors, rules)
+            if held_out(v, me, o.person_key):
+                withhold(v, o, me, bid, segments, n_segments, factors)
+                withheld += 1
+            else:
+                ask_one(v, o, me, bid, imps[n], fees[c], segments, n_segments, factors, rules)
             n += 1
-    return n, eligible
+    return n, eligible, withheld
 
 
 @njit(cache=True, nogil=True)
@@ -196,15 +192,15 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
     """
     bids = carray(st.at(v.bids), v.bids_max, BIDDING)
     imps = carray(st.at(v.imps), v.n_campaigns + 1, IMP)
-    n_asked, eligible = ask(v, campaigns, o, bids, imps)
-    n = invite(v, o, bids, n_asked)
+    n_local, eligible, withheld = ask(v, campaigns, o, bids, imps)
+    n = invite(v, o, bids, n_local)
     winner, second = judge(v, o, bids, n, out)
     if o.test:
         return
     total = np.int64(0)
     if winner >= 0:
         total = award(v, campaigns, o, bids, n, winner, second, out)
-    teach(v, campaigns, bids, n_asked, winner, total, out, imps, carray(st.at(v.results), 1, RESULT)[0])
+    teach(v, campaigns, bids, n_local, winner, total, out, imps, carray(st.at(v.results), 1, RESULT)[0])
     count_fates(v, bids, n)
     v.n_auctions += 1
     if v.write:
@@ -212,7 +208,7 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
             for i in range(n):
                 c = bids[i].campaign
                 rows.bid_row(v, o, bids[i], campaigns[c].id if c >= 0 else np.int32(-1))
-        rows.auction_row(v, o, out, eligible, n_asked)
+        rows.auction_row(v, o, out, eligible, n_local - withheld)
 
 
 @njit(cache=True, nogil=True)

@@ -98,7 +98,7 @@ def see(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix, bill=0, slot=0):  # type: ignore[no-untyped-def]
+def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix, slot, bill):  # type: ignore[no-untyped-def]
     """Place an award: what its billable event will cost, and a contact, are held until then. Returns its serial.
 
     A ring slot that still holds the oldest award is released first (stated limit: server.awards_max).

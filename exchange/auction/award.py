@@ -92,7 +92,7 @@ def award(v, campaigns, o, bids, n, winner, second, out):  # type: ignore[no-unt
         split(fee, out.clearing_nano, uses_data, parties)
         st.commit_row(v.wins_block)
     bill = campaigns[bid.campaign].bill if bid.campaign >= 0 else np.uint8(mk.BILL_IMPRESSION)
-    aw.hold(v, campaigns, bid.campaign, bid.advertiser, o.person_key, total, o.imp_ix, bill)
+    aw.hold(v, campaigns, bid.campaign, bid.advertiser, o.person_key, total, o.imp_ix, 0, bill)
     return total
 
 

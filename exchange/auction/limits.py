@@ -101,6 +101,12 @@ def held_out(v, me, person_key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def held_out_of(venue, campaigns, campaign, person_key):  # type: ignore[no-untyped-def]
+    """`held_out` for a caller outside compiled code: venue is VENUE[1], campaign an index."""
+    return held_out(venue[0], campaigns[campaign], np.uint64(person_key))
+
+
+@njit(cache=True, nogil=True)
 def turn(v, o, me, campaign, found, first):  # type: ignore[no-untyped-def]
     """Whose turn is it among the campaign's ads that fit: a draw by weight; `first` is the first line that fits."""
     end = np.int64(me.line0) + me.n_lines

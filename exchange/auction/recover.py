@@ -30,8 +30,8 @@ def replay_row(v, campaigns, win, event, is_win, campaign_of):  # type: ignore[n
         campaign = np.int64(-1)
         if win.campaign >= 0 and win.campaign < campaign_of.size:
             campaign = campaign_of[win.campaign]
-        aw.hold(v, campaigns, campaign, win.advertiser, win.person_key, win.buyer_total_nano, win.imp_ix,
-                win.bill, win.slot)  # fmt: skip
+        total = win.buyer_total_nano
+        aw.hold(v, campaigns, campaign, win.advertiser, win.person_key, total, win.imp_ix, win.slot, win.bill)
         award = carray(st.at(v.awards), v.awards_size, AWARD)[win.serial & (v.awards_size - 1)]
         award.campaign_id = win.campaign
         award.expires_ns = win.expires_ns

@@ -68,9 +68,9 @@ def deliver(v, campaigns, cursor, views, clicks, conversions, now_ns):  # type: 
 
 
 @njit(cache=True, nogil=True)
-def run_until(
+def run_until(  # type: ignore[no-untyped-def]
     venue, campaigns, settings, people, placements, tails, rows, bits, cursors, views, clicks, conversions, visits, end
-):  # type: ignore[no-untyped-def]
+):
     """Hold the auctions of the visits cursor.t .. end - 1. Stops early when venue[0].status asks for room."""
     v, s, cursor, visit = venue[0], settings[0], cursors[0], visits[0]
     sold = carray(st.at(v.sold), v.imps_max, SOLD)

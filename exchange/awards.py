@@ -1,9 +1,19 @@
-"""The life of an award: `hold` (a win), `settle` (the billed impression), `release` (the hold expired), `click`.
+"""The life of an award: `hold` (a win), then impression, click, conversion in any order, and `release` (the expiry).
 
-Nothing else moves money or contacts. Each step writes its own journal row, and at every instant
-`spent + held + available = budget`. Expiry is an event with a time of its own: it is carried out before the next
-step at or after that time, live as in a replay.
+The billable event (`bill`) settles the hold; the others post nothing. Nothing else moves money or contacts. Each step
+writes its own journal row, and at every instant `spent + held + available = budget`. Expiry is an event with a time
+of its own: it is carried out before the next step at or after that time, live as in a replay.
+
+    bill        impression arrives   click arrives         conversion arrives
+    impression  IMPRESSION, settles  CLICK                 CONVERSION
+    click       VIEW                 BILLED_CLICK, settles CONVERSION
+    conversion  VIEW                 CLICK                 BILLED_CONVERSION, settles
+
+What would settle comes after the release: UNPAID. Every arrival counts once per award. An ad is *seen* at its
+impression, or at its click where impressions are not billed: that moves it from the open holds to the ads shown.
 """
+
+from typing import Final
 
 import numpy as np
 from numba import carray, njit
@@ -13,11 +23,83 @@ from exchange import state as st
 from exchange.bidding import call_feedback
 
 AWARD, CONTACT = mk.AWARD, mk.CONTACT
+CAMPAIGN_CELL: Final = 0x80000000  # + campaign id: the "advertiser" under which ads of one campaign are counted
+_COUNT_MAX = np.uint16(65_535)
+
+
+# ---- what is remembered of a person -----------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def remember(v, campaigns, campaign, advertiser, person_key):  # type: ignore[no-untyped-def]
+    """Contact of (person, advertiser), added if need be; -1 = unknown, or no room to count what has to be counted."""
+    ix = st.contact_ix(v, person_key, advertiser, True)
+    if ix >= 0 and campaign >= 0 and campaigns[campaign].cap_campaign > 0:
+        if st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(campaigns[campaign].id), True) < 0:
+            return np.int64(-1)
+    return ix
+
+
+@njit(cache=True, nogil=True)
+def own_cell(v, campaigns, campaign, person_key):  # type: ignore[no-untyped-def]
+    """Contact that counts this campaign's ads alone, where it caps them; else -1. Only `shown` and `held` are kept."""
+    if campaign < 0 or campaigns[campaign].cap_campaign <= 0:
+        return np.int64(-1)
+    return st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(campaigns[campaign].id), False)
+
+
+@njit(cache=True, nogil=True)
+def add_held(v, campaigns, award, change):  # type: ignore[no-untyped-def]
+    """Count an unseen ad's hold in (1) or out (-1), for its advertiser and, where it is capped, its campaign."""
+    for ix in (
+        st.contact_ix(v, award.person_key, award.advertiser, False),
+        own_cell(v, campaigns, award.campaign, award.person_key),
+    ):
+        if ix >= 0:
+            contact = carray(st.at(v.contacts), ix + 1, CONTACT)[ix]
+            contact.held = np.uint32(np.int64(contact.held) + change)
+
+
+@njit(cache=True, nogil=True)
+def show(contact, now_ns):  # type: ignore[no-untyped-def]
+    """Count one ad seen: in all, and in its hour, day and week (UTC; weeks begin on Monday)."""
+    contact.shown += np.uint32(1)
+    hour, day = np.uint32(now_ns // st.HOUR_NS), np.uint32(now_ns // st.DAY_NS)
+    week = np.uint16(st.week_of(now_ns // st.DAY_NS))
+    if contact.hour != hour:
+        contact.hour, contact.hour_n = hour, np.uint16(0)
+    if contact.day != day:
+        contact.day, contact.day_n = day, np.uint16(0)
+    if contact.week != week:
+        contact.week, contact.week_n = week, np.uint16(0)
+    if contact.hour_n < _COUNT_MAX:
+        contact.hour_n += np.uint16(1)
+    if contact.day_n < _COUNT_MAX:
+        contact.day_n += np.uint16(1)
+    if contact.week_n < _COUNT_MAX:
+        contact.week_n += np.uint16(1)
+
+
+@njit(cache=True, nogil=True)
+def see(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
+    """The ad of an award has been seen, for the first time; its hold, if still open, is no longer of an unseen ad."""
+    if award.status == mk.HELD:
+        add_held(v, campaigns, award, -1)
+    award.seen = np.uint8(1)
+    for ix in (
+        st.contact_ix(v, award.person_key, award.advertiser, False),
+        own_cell(v, campaigns, award.campaign, award.person_key),
+    ):
+        if ix >= 0:
+            show(carray(st.at(v.contacts), ix + 1, CONTACT)[ix], now_ns)
+
+
+# ---- holds ------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
 def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix, slot, bill):  # type: ignore[no-untyped-def]
-    """Place an award: money and a contact are held until the impression or the expiry. Returns its serial.
+    """Place an award: what its billable event will cost, and a contact, are held until then. Returns its serial.
 
     A ring slot that still holds the oldest award is released first (stated limit: server.awards_max).
     """
@@ -40,7 +122,9 @@ def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix, slo
     award.slot = np.uint8(slot)
     award.bill = np.uint8(bill)
     award.status = np.uint8(mk.HELD)
+    award.seen = np.uint8(0)
     award.clicked = np.uint8(0)
+    award.converted = np.uint8(0)
     v.n_held += 1
     if campaign >= 0:
         me = campaigns[campaign]
@@ -49,16 +133,16 @@ def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix, slo
         me.held += total_nano
         me.day_used += total_nano
         me.wins += 1
-    ix = st.contact_ix(v, person_key, advertiser, True)
-    if ix >= 0:
-        contact = carray(st.at(v.contacts), ix + 1, CONTACT)[ix]
-        contact.held += np.uint32(1)
+    remember(v, campaigns, campaign, advertiser, person_key)
+    add_held(v, campaigns, award, 1)
     return serial
 
 
 @njit(cache=True, nogil=True)
 def release(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
-    """Give back what an award held: it expired before its impression."""
+    """Give back what an award held: it expired before its billable event."""
+    if not award.seen:
+        add_held(v, campaigns, award, -1)
     award.status = np.uint8(mk.RELEASED)
     v.n_held -= 1
     v.n_releases += 1
@@ -68,13 +152,7 @@ def release(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
         me.held -= award.hold_nano
         if me.day == np.int32(award.placed_ns // st.DAY_NS):
             me.day_used -= award.hold_nano
-    ix = st.contact_ix(v, award.person_key, award.advertiser, False)
-    cum = np.int64(0)
-    if ix >= 0:
-        contact = carray(st.at(v.contacts), ix + 1, CONTACT)[ix]
-        contact.held -= np.uint32(1)
-        cum = contact.cum_rent_nano
-    st.event_row(v, mk.KIND_RELEASE, now_ns, award, 0, cum, 0)
+    note(v, award, mk.KIND_RELEASE, now_ns)
 
 
 @njit(cache=True, nogil=True)
@@ -95,75 +173,136 @@ def expire(v, campaigns, now_ns):  # type: ignore[no-untyped-def]
     return st.DONE
 
 
-@njit(cache=True, nogil=True)
-def settle(v, campaigns, serial, auction_id, now_ns):  # type: ignore[no-untyped-def]
-    """The billable impression of an award: its hold becomes spend, its contact a contact. Idempotent.
-
-    Returns (status, kind): kind is KIND_IMPRESSION when it billed, KIND_UNPAID when it came too late,
-    0 when it had been billed before or the award is no longer known.
-    """
-    if st.events_full(v):
-        return st.ROLL, 0
-    award = carray(st.at(v.awards), v.awards_size, AWARD)[serial & (v.awards_size - 1)]
-    if serial < 0 or award.serial != serial or award.auction_id != np.uint64(auction_id) or award.status == mk.BILLED:
-        return st.DONE, 0
-    ix = st.contact_ix(v, award.person_key, award.advertiser, False)
-    if award.status == mk.RELEASED:
-        cum = np.int64(0)
-        if ix >= 0:
-            cum = carray(st.at(v.contacts), ix + 1, CONTACT)[ix].cum_rent_nano
-        award.status = np.uint8(mk.BILLED)  # a second try must not be recorded twice
-        v.n_unpaid += 1
-        st.event_row(v, mk.KIND_UNPAID, now_ns, award, 0, cum, 0)
-        return st.DONE, mk.KIND_UNPAID
-    award.status = np.uint8(mk.BILLED)
-    v.n_held -= 1
-    v.n_impressions += 1
-    v.billed_nano += award.hold_nano
-    cum, contact_n = np.int64(0), np.int64(0)
-    if ix >= 0:
-        contact = carray(st.at(v.contacts), ix + 1, CONTACT)[ix]
-        contact.held -= np.uint32(1)
-        contact.contacts += np.uint32(1)
-        contact.cum_rent_nano += award.hold_nano
-        contact.last_s = np.uint32(now_ns // mk.NANO)
-        today = np.uint32(now_ns // st.DAY_NS)
-        if contact.day != today:
-            contact.day = today
-            contact.day_n = np.uint16(0)
-        if contact.day_n < np.uint16(65_535):
-            contact.day_n += np.uint16(1)
-        cum, contact_n = contact.cum_rent_nano, np.int64(contact.contacts)
-    st.event_row(v, mk.KIND_IMPRESSION, now_ns, award, award.hold_nano, cum, contact_n)
-    if award.campaign >= 0:
-        me = campaigns[award.campaign]
-        me.held -= award.hold_nano
-        me.spent += award.hold_nano
-        call_feedback(
-            carray(st.at(v.rules), (v.n_rules, 3), np.int64)[me.rule, 2], me, mk.KIND_IMPRESSION, award.hold_nano
-        )
-    return st.DONE, mk.KIND_IMPRESSION
+# ---- events -----------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
-def click(v, campaigns, serial, auction_id, now_ns):  # type: ignore[no-untyped-def]
-    """Record the first click of an award. Returns (status, kind): KIND_CLICK, or 0 when it is a repeat or unknown."""
-    if st.events_full(v):
-        return st.ROLL, 0
-    award = carray(st.at(v.awards), v.awards_size, AWARD)[serial & (v.awards_size - 1)]
-    if serial < 0 or award.serial != serial or award.auction_id != np.uint64(auction_id) or award.clicked:
-        return st.DONE, 0
-    award.clicked = np.uint8(1)
-    v.n_clicks += 1
+def note(v, award, kind, now_ns):  # type: ignore[no-untyped-def]
+    """Append the row of an event that posts nothing."""
     ix = st.contact_ix(v, award.person_key, award.advertiser, False)
     cum = np.int64(0)
     if ix >= 0:
         cum = carray(st.at(v.contacts), ix + 1, CONTACT)[ix].cum_rent_nano
-    st.event_row(v, mk.KIND_CLICK, now_ns, award, 0, cum, 0)
+    st.event_row(v, kind, now_ns, award, 0, cum, 0)
+
+
+@njit(cache=True, nogil=True)
+def tell(v, campaigns, award, kind, paid_nano):  # type: ignore[no-untyped-def]
+    """Let the campaign's rule hear of an event: KIND_IMPRESSION (billed or only seen), KIND_CLICK, KIND_CONVERSION."""
     if award.campaign >= 0:
         me = campaigns[award.campaign]
-        call_feedback(carray(st.at(v.rules), (v.n_rules, 3), np.int64)[me.rule, 2], me, mk.KIND_CLICK, 0)
-    return st.DONE, mk.KIND_CLICK
+        call_feedback(carray(st.at(v.rules), (v.n_rules, 3), np.int64)[me.rule, 2], me, kind, paid_nano)
+
+
+@njit(cache=True, nogil=True)
+def settle(v, campaigns, award, kind, now_ns):  # type: ignore[no-untyped-def]
+    """The billable event of an award: its hold becomes spend, its contact a contact. Returns `kind`.
+
+    After the release it posts nothing, is told to nobody and is KIND_UNPAID.
+    """
+    if award.status != mk.HELD:
+        v.n_unpaid += 1
+        note(v, award, mk.KIND_UNPAID, now_ns)
+        return mk.KIND_UNPAID
+    if not award.seen:
+        add_held(v, campaigns, award, -1)
+    award.status = np.uint8(mk.BILLED)
+    v.n_held -= 1
+    v.billed_nano += award.hold_nano
+    ix = st.contact_ix(v, award.person_key, award.advertiser, False)
+    cum, contact_n = np.int64(0), np.int64(0)
+    if ix >= 0:
+        contact = carray(st.at(v.contacts), ix + 1, CONTACT)[ix]
+        contact.contacts += np.uint32(1)
+        contact.cum_rent_nano += award.hold_nano
+        contact.last_s = np.uint32(now_ns // mk.NANO)
+        cum, contact_n = contact.cum_rent_nano, np.int64(contact.contacts)
+    st.event_row(v, kind, now_ns, award, award.hold_nano, cum, contact_n)
+    if award.campaign >= 0:
+        me = campaigns[award.campaign]
+        me.held -= award.hold_nano
+        me.spent += award.hold_nano
+    return kind
+
+
+@njit(cache=True, nogil=True)
+def impression(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
+    """The ad was shown: the first time only. Returns the kind recorded or 0."""
+    if award.seen:
+        return 0
+    see(v, campaigns, award, now_ns)
+    if award.bill != mk.BILL_IMPRESSION:
+        v.n_views += 1
+        note(v, award, mk.KIND_VIEW, now_ns)
+        tell(v, campaigns, award, mk.KIND_IMPRESSION, 0)
+        return mk.KIND_VIEW
+    if settle(v, campaigns, award, mk.KIND_IMPRESSION, now_ns) == mk.KIND_UNPAID:
+        return mk.KIND_UNPAID
+    v.n_impressions += 1
+    tell(v, campaigns, award, mk.KIND_IMPRESSION, award.hold_nano)
+    return mk.KIND_IMPRESSION
+
+
+@njit(cache=True, nogil=True)
+def click(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
+    """The ad was clicked: the first time only. Returns the kind recorded or 0.
+
+    Where impressions are not billed, whoever clicks has seen the ad, also when nobody reported it.
+    """
+    if award.clicked:
+        return 0
+    award.clicked = np.uint8(1)
+    if award.bill != mk.BILL_IMPRESSION and not award.seen:
+        see(v, campaigns, award, now_ns)
+    if award.bill != mk.BILL_CLICK:
+        v.n_clicks += 1
+        note(v, award, mk.KIND_CLICK, now_ns)
+        tell(v, campaigns, award, mk.KIND_CLICK, 0)
+        return mk.KIND_CLICK
+    if settle(v, campaigns, award, mk.KIND_BILLED_CLICK, now_ns) == mk.KIND_UNPAID:
+        return mk.KIND_UNPAID
+    v.n_billed_clicks += 1
+    tell(v, campaigns, award, mk.KIND_CLICK, award.hold_nano)
+    return mk.KIND_BILLED_CLICK
+
+
+@njit(cache=True, nogil=True)
+def conversion(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
+    """The person did what the campaign is for: the first time only. Returns the kind recorded or 0."""
+    if award.converted:
+        return 0
+    award.converted = np.uint8(1)
+    if award.bill != mk.BILL_CONVERSION:
+        v.n_conversions += 1
+        note(v, award, mk.KIND_CONVERSION, now_ns)
+        tell(v, campaigns, award, mk.KIND_CONVERSION, 0)
+        return mk.KIND_CONVERSION
+    if settle(v, campaigns, award, mk.KIND_BILLED_CONVERSION, now_ns) == mk.KIND_UNPAID:
+        return mk.KIND_UNPAID
+    v.n_billed_conversions += 1
+    tell(v, campaigns, award, mk.KIND_CONVERSION, award.hold_nano)
+    return mk.KIND_BILLED_CONVERSION
+
+
+@njit(cache=True, nogil=True)
+def happen(v, campaigns, kind, serial, auction_id, now_ns):  # type: ignore[no-untyped-def]
+    """KIND_IMPRESSION, KIND_CLICK or KIND_CONVERSION arrives for an award; the clock stands where it stands.
+
+    Returns (status, kind recorded): 0 when it is a repeat or the award is not known (any more).
+    """
+    if st.events_full(v):
+        return st.ROLL, 0
+    award = carray(st.at(v.awards), v.awards_size, AWARD)[serial & (v.awards_size - 1)]
+    if serial < 0 or award.serial != serial or award.auction_id != np.uint64(auction_id):
+        return st.DONE, 0
+    if kind == mk.KIND_IMPRESSION:
+        return st.DONE, impression(v, campaigns, award, now_ns)
+    if kind == mk.KIND_CLICK:
+        return st.DONE, click(v, campaigns, award, now_ns)
+    return st.DONE, conversion(v, campaigns, award, now_ns)
+
+
+# ---- the clock --------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
@@ -202,13 +341,11 @@ def wake(v, campaigns):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def event(v, campaigns, kind, serial, auction_id, now_ns):  # type: ignore[no-untyped-def]
-    """One event from outside (KIND_IMPRESSION or KIND_CLICK) at its time. Returns (status, kind recorded or 0)."""
+    """`happen` at its time, the clock moved there first. Returns (status, kind recorded or 0)."""
     status = advance(v, campaigns, now_ns)
     if status != st.DONE:
         return status, 0
-    if kind == mk.KIND_IMPRESSION:
-        return settle(v, campaigns, serial, auction_id, v.now_ns)
-    return click(v, campaigns, serial, auction_id, v.now_ns)
+    return happen(v, campaigns, kind, serial, auction_id, v.now_ns)
 
 
 @njit(cache=True, nogil=True)

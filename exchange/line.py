@@ -283,7 +283,7 @@ class Line:
     # ---- after the auction -------------------------------------------------------------------------------------
 
     def follow(self, kind: int, token: str, now_ns: int) -> tuple[int, str, list[tuple[int, str]]]:
-        """A signed link was called: settle the impression or record the click.
+        """A signed link was called: an impression, a click or a conversion (kind) has come.
 
         Returns (kind recorded or 0, landing page of the creative or "", notices). Raises BadToken.
         """

@@ -1,4 +1,5 @@
-"""Signed links: one token per award serves the impression link `/i?t=` and the click link `/c?t=` alike.
+"""Signed links: one token per award serves the impression link `/i?t=`, the click link `/c?t=` and the
+conversion link `/t?t=` alike.
 
 A token is 27 bytes of award and 12 bytes of keyed BLAKE2b, base64url: 52 characters, no padding and no spare bits, so
 that exactly one text stands for each award. Nothing in it is secret; nobody without the key can make or change one.
@@ -39,9 +40,9 @@ class Award(NamedTuple):
 
 
 class Links:
-    """Makes and reads the tokens of impression and click links under one key."""
+    """Makes and reads the tokens of impression, click and conversion links under one key."""
 
-    __slots__ = ("_keyed", "click", "impression")
+    __slots__ = ("_keyed", "click", "conversion", "impression")
 
     def __init__(self, key: bytes, public_url: str) -> None:
         """`key` has 16 to 64 bytes; `public_url` is how browsers reach us. Raises ValueError otherwise."""
@@ -51,9 +52,10 @@ class Links:
         self.publish(public_url)
 
     def publish(self, public_url: str) -> None:
-        """Say how browsers reach us; `impression` and `click` are the URLs up to the token."""
+        """Say how browsers reach us; `impression`, `click` and `conversion` are the URLs up to the token."""
         self.impression = f"{public_url.rstrip('/')}/i?t="
         self.click = f"{public_url.rstrip('/')}/c?t="
+        self.conversion = f"{public_url.rstrip('/')}/t?t="
 
     def token(self, auction_id: int, serial: int, imp_ix: int, slot: int, creative: int, expires_s: int) -> str:
         """Return the token of one award; raises struct.error when a field does not fit its width."""

@@ -1,6 +1,6 @@
 """The exchange, live: the line behind a port, with bidders asked, notices sent and the journal flushed.
 
-Routes: POST /openrtb2/auction, GET /i and /c (signed links), GET /health, GET /metrics. Everything runs on one
+Routes: POST /openrtb2/auction, GET /i, /c and /t (signed links), GET /health, GET /metrics. Everything runs on one
 event loop; an auction without remote bidders is answered inline, within the call that read it.
 """
 
@@ -14,6 +14,7 @@ import msgspec
 
 from exchange import http, metrics
 from exchange import market as mk
+from exchange.auction.venue import EVENT_COUNTS
 from exchange.config import Config
 from exchange.fanout import Answer, Fanout
 from exchange.line import Line
@@ -51,6 +52,7 @@ class Live:
             b"/openrtb2/auction": self._auction,
             b"/i": self._impression,
             b"/c": self._click,
+            b"/t": self._conversion,
             b"/health": self._health,
             b"/metrics": self._metrics,
         }
@@ -222,7 +224,14 @@ class Live:
         return landing
 
     def _impression(self, request: http.Request) -> None:
-        if self._looked_at(request) or not request.answered and self._follow(request, mk.KIND_IMPRESSION) is not None:
+        self._pixel(request, mk.KIND_IMPRESSION)
+
+    def _conversion(self, request: http.Request) -> None:
+        self._pixel(request, mk.KIND_CONVERSION)
+
+    def _pixel(self, request: http.Request, kind: int) -> None:
+        """Carry out a signed link that stands in a page as an image."""
+        if self._looked_at(request) or not request.answered and self._follow(request, kind) is not None:
             request.reply(200, PIXEL, GIF, NO_STORE)
 
     def _looked_at(self, request: http.Request) -> bool:
@@ -270,7 +279,7 @@ class Live:
         sold, auctions = int(v["n_sold"]), int(v["n_auctions"])
         counters.auctions[:] = [auctions - sold, sold]
         counters.clearing_nano, counters.billed_nano = int(v["clearing_nano"]), int(v["billed_nano"])
-        for kind, name in _EVENT_COUNTS.items():
+        for kind, name in EVENT_COUNTS.items():
             counters.events[kind] = int(v[name])
         fates = self.venue.arrays["fate_counts"]
         counters.bids[:] = [int(n) for n in fates[0, : metrics.CODES]]
@@ -279,17 +288,9 @@ class Live:
         counters.journal_rows = self.venue.rows_written()
 
 
-_EVENT_COUNTS: Final = {
-    mk.KIND_IMPRESSION: "n_impressions",
-    mk.KIND_CLICK: "n_clicks",
-    mk.KIND_RELEASE: "n_releases",
-    mk.KIND_UNPAID: "n_unpaid",
-}
-
-
 def _error(path: str, value: str, reason: str) -> bytes:
     """The JSON body of a refusal."""
     return msgspec.json.encode({"errors": [{"path": path, "value": value, "reason": reason}]})
 
 
-_ROUTE_NAMES: Final = "POST /openrtb2/auction, GET /i, GET /c, GET /health, GET /metrics"
+_ROUTE_NAMES: Final = "POST /openrtb2/auction, GET /i, GET /c, GET /t, GET /health, GET /metrics"

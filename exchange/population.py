@@ -2,8 +2,8 @@
 
 A *visit* is a person on a placement at a time; visit t is a pure function of (seed, t). The compiled `fill` turns it
 into the opportunities and the match query that `trade` reads; `Population.request` turns the same visit into
-OpenRTB JSON, and decoding that gives the same opportunities. *Truths* (is it seen, is it clicked) belong here and
-reach the exchange only as events. All shares below are chosen defaults, round figures of the open web's order.
+OpenRTB JSON, and decoding that gives the same opportunities. *Truths* (is it seen, clicked, does that convert) belong
+here and reach the exchange only as events. All shares below are chosen defaults, round figures of the open web's order.
 """
 
 from typing import Any, Final
@@ -24,7 +24,7 @@ from exchange.audience.people import person_key
 from exchange.config import Config, ConfigError
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_3, packed
-from exchange.randomness import OWN, PERSON, PLACEMENT, TRUTH, VISIT, draw, unit
+from exchange.randomness import CONVERSION, OWN, PERSON, PLACEMENT, TRUTH, VISIT, draw, unit
 
 OPPORTUNITY = mk.OPPORTUNITY
 Shares = tuple[tuple[Any, float], ...]
@@ -71,6 +71,7 @@ SETTINGS: Final = mk.shape(
     [
         ("seed", "i8"), ("people", "i8"), ("placements", "i8"), ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
+        ("cvr", "f8"),
     ]
 )  # fmt: skip
 
@@ -98,6 +99,13 @@ def truth_of(settings, placement, t, imp_ix, slot, share):  # type: ignore[no-un
     w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, slot, TRUTH)
     seen = unit(w0, w1) < settings.view_rate
     return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr * share
+
+
+@njit(cache=True, nogil=True)
+def converts(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
+    """Would a click on this impression become a conversion?"""
+    w0, w1, _, _ = draw(settings.seed, t, imp_ix, slot, CONVERSION)
+    return unit(w0, w1) < settings.cvr
 
 
 @njit(cache=True, nogil=True)
@@ -180,6 +188,7 @@ class Population:
         settings["step_ns"] = mk.NANO / self.config.qps
         settings["person_power"] = 1.0 / (1.0 - self.config.person_skew)
         settings["view_rate"], settings["ctr"] = self.config.view_rate, self.config.ctr
+        settings["cvr"] = self.config.cvr
         settings["floor_nano"] = mk.cpm_up(config.auction.floor_cpm)
         settings["format"] = mk.FORMATS[config.auction.format]
         self.settings = settings
@@ -310,6 +319,10 @@ class Population:
         seen, clicked = truth_at(self.settings, self.places, place, int(visit["t"]), imp_ix, slot, share)
         return bool(seen), bool(clicked)
 
+    def converts(self, visit: Any, imp_ix: int, slot: int = 0) -> bool:
+        """Does a click on this impression become a conversion."""
+        return bool(converts_at(self.settings, int(visit["t"]), imp_ix, slot))
+
     def request(self, visit: Any, test_clock: bool = False) -> bytes:
         """A visit as an OpenRTB 2.6 bid request; with `test_clock` it carries its own time."""
         person, place = self.people[visit["person"]], self.places[visit["placement"]]
@@ -370,6 +383,12 @@ def visit_at(settings, placements, t, visit):  # type: ignore[no-untyped-def]
 def truth_at(settings, placements, placement, t, imp_ix, slot, share):  # type: ignore[no-untyped-def]
     """`truth_of` for a caller outside compiled code."""
     return truth_of(settings[0], placements[placement], t, imp_ix, slot, share)
+
+
+@njit(cache=True, nogil=True)
+def converts_at(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
+    """`converts` for a caller outside compiled code."""
+    return converts(settings[0], t, imp_ix, slot)
 
 
 def _erfinv(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -50,7 +50,7 @@ class Offer:
         self.id = ad.id
         self.seat = ad.advertiser
         self.markup = Markup(creative)
-        self.needs = self.markup.names - {"CLICK_URL", "IMPRESSION_URL"}
+        self.needs = self.markup.names - {"CLICK_URL", "IMPRESSION_URL", "CONVERSION_URL"}
         self.adomain = (ad.domain,) if ad.domain else ()
         self.crid = creative.crid or creative.id
         self.cid = ad.campaign
@@ -67,7 +67,7 @@ class Offer:
         impression, click = links.impression + token, links.click + token
         return Bid(
             burl=impression,
-            adm=self.markup.render(click, impression, macros),
+            adm=self.markup.render(click, impression, {**macros, "CONVERSION_URL": links.conversion + token}),
             adomain=self.adomain,
             crid=self.crid,
             cid=self.cid,
@@ -145,7 +145,7 @@ class Quotes:
         bid, imp = offered.screened.bid, opened.request.imp[ix]
         values = self.macros(opened, offered, codes.WON, row, now_ns)
         impression, click = self.links.impression + token, self.links.click + token
-        values |= {"CLICK_URL": click, "IMPRESSION_URL": impression}
+        values |= {"CLICK_URL": click, "IMPRESSION_URL": impression, "CONVERSION_URL": self.links.conversion + token}
         adm = substitute(bid.adm, values)
         if adm and imp.banner is not None and not bid.adm.lstrip().startswith(("<?xml", "<VAST", "{")):
             adm += _PIXEL.format(impression)

@@ -18,6 +18,9 @@ TRUTH: Final = 5  # population: is it seen, is it clicked
 PERSON: Final = 6  # population: who a person is
 PLACEMENT: Final = 7  # population: what a placement is
 OWN: Final = 8  # population: is the person already a customer
+HOLDOUT: Final = 9  # is the person never shown an advertiser's ads (in place of the auction: the person's key)
+ROTATE: Final = 10  # which of a campaign's ads that fit
+CONVERSION: Final = 11  # population: does a click become a conversion
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)

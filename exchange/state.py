@@ -22,23 +22,25 @@ GROW: Final = 2  # the contact table is full
 ADDRESSES: Final = (
     "lines", "own_need", "alive", "rows", "seg_in", "seg_default", "seg_out", "query", "found",
     "opportunities", "remote", "sold", "bids", "imps", "results", "fees", "rules", "factors",
-    "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves",
+    "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves", "weights", "values",
     "auctions_block", "bids_block", "wins_block", "events_block",
 )  # fmt: skip
 COUNTS: Final = (
     "n_campaigns", "n_lines", "n_words", "n_rows", "n_segs", "n_groups", "n_advertisers", "n_rules", "n_factors",
     "n_endpoints", "query_max", "imps_max", "remote_max", "bids_max", "n_remote",
     "people_size", "people_used", "pairs_size", "pairs_used", "people_max", "awards_size",
-    "auctions_rows", "bids_rows", "wins_rows", "events_rows", "n_slots", "n_reserves",
+    "auctions_rows", "bids_rows", "wins_rows", "events_rows", "n_slots", "n_reserves", "n_values",
 )  # fmt: skip
 SETTINGS: Final = (
     "seed", "now_ns", "day", "wake_ns", "hold_ns", "auction", "serial", "oldest", "seq", "worker",
     "config_version", "snapshot_version", "increment_nano", "other_seat", "min_to_win", "write_bids", "write",
     "status", "n_held", "n_lost_holds", "n_unknown_people", "n_auctions", "n_sold", "n_impressions", "n_clicks",
     "n_releases", "n_unpaid", "clearing_nano", "billed_nano", "n_wins", "wins_need", "soft_floor_nano",
+    "n_views", "n_billed_clicks", "n_conversions", "n_billed_conversions",
 )  # fmt: skip
 VENUE: Final = mk.shape([(name, "i8") for name in (*ADDRESSES, *COUNTS, *SETTINGS)])
 DAY_NS: Final = 86_400 * mk.NANO
+HOUR_NS: Final = 3_600 * mk.NANO
 _BLOCK_BYTES: Final = mk.BLOCK.itemsize
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -63,6 +65,12 @@ def lowest_bit(typingctx, word):  # type: ignore[no-untyped-def]
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.uint64), build
+
+
+@njit(cache=True, nogil=True)
+def week_of(day):  # type: ignore[no-untyped-def]
+    """Week of a day (both counted since 1970), from Monday: 1970-01-01 was a Thursday."""
+    return (day + 3) // 7
 
 
 # ---- contacts: open addressing; local advertisers person-major, others by (person, advertiser) ---------------

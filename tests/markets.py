@@ -12,7 +12,7 @@ KNOBS = {
 
 
 def eight_rules(ledger: str, extra: str = "", server: str = "", listed: object = "") -> str:
-    """Eight advertisers with one campaign each, four rules twice, budgets that run out, caps, own lists, all media."""
+    """Eight advertisers with one campaign each, four rules twice; budgets, caps, lists, bills, all media."""
     text = f"""
 [exchange]
 ledger = "{ledger}"
@@ -35,9 +35,11 @@ placements = 60
 qps = 0.2
 start = "2026-01-05T18:00:00Z"
 view_delay_ms = 40_000
-click_delay_ms = 100_000
+click_delay_ms = 55_000
 view_rate = 0.8
 ctr = 0.05
+cvr = 0.4
+conversion_delay_ms = 150_000
 """
     for i in range(8):
         rule, segment = RULES[i % 4], SEGMENTS[i]
@@ -48,6 +50,7 @@ name = "adv{i}"
 domains = ["adv{i}.example"]
 own_share = {0.1 * (i % 4)}
 own_list = "{listed if i == 5 else ""}"
+holdout = {0.25 if i in (2, 6) else 0}
 [[advertiser.campaign]]
 name = "c{i}"
 rule = "{rule}"
@@ -57,10 +60,14 @@ value_cpm = {1.5 + 0.5 * i}
 factors = {{ income_high = 1.5, students = 0.6 }}
 budget = {(400.0, 0.9, 2.5)[i % 3]}
 daily = {(300.0, 0.7, 2.0)[i % 3]}
-cap = {{ day = 4, total = 9 }}
+cap = {{ day = 4, total = 9{", hour = 2, week = 7, campaign = 8" if i in (0, 6) else ""} }}
+bill = "{("impression", "impression", "click", "conversion", "impression")[i % 5]}"
+pacing = "{"even" if i in (3, 5) else "fast"}"
 """
         for w, h in SIZES:
             text += _creative(f"b{w}", "banner", w, h)
+        if i % 2:
+            text += _creative("turn", "banner", 300, 250) + "weight = 3\n"
         for media in ("video", "audio", "native"):
             text += _creative(media, media, 640, 360)
     return text

@@ -17,13 +17,15 @@ from exchange.auction.venue import Venue
 from exchange.config import Config
 from exchange.openrtb import codes
 from tests import naive_formats as nf
-from tests.naive_terms import DAY, RULE, VALUE, Award, Bid, Contact, Fee, Imp, Request, draw, unit
+from tests.naive_life import Life
+from tests.naive_terms import RULE, VALUE, Award, Bid, Contact, Fee, Imp, Request, draw, unit
 from tests.side_by_side import contact_of, differences
 
+Ad = tuple[int, int, tuple[int, int], int]
 __all__ = ["Naive", "contact_of", "differences"]
 
 
-class Naive:
+class Naive(Life):
     """A venue in plain Python: `trade`, `event`, `tick`; state in `campaigns`, `contact`, `rows`."""
 
     def __init__(self, config: Config, venue: Venue) -> None:
@@ -43,11 +45,13 @@ class Naive:
                 budget = mk.BUDGET_MAX_NANO if c.budget is None else round(c.budget * 1e9)
                 me = SimpleNamespace(
                     id=ids("campaign", where), advertiser=ids("advertiser", advertiser.name),
-                    seat=ids("seat", advertiser.name), rule=rule, config=c, budget=budget, available=budget,
-                    spent=0, held=0, daily=mk.BUDGET_MAX_NANO if c.daily is None else round(c.daily * 1e9), day_used=0,
+                    seat=ids("seat", advertiser.name), rule=rule, config=c, holdout=advertiser.holdout,
+                    budget=budget, available=budget, spent=0, held=0,
+                    daily=mk.BUDGET_MAX_NANO if c.daily is None else round(c.daily * 1e9), day_used=0,
                     asked=0, wins=0, faults=0, start_ns=date_ns(c.start, "") if c.start else 0,
                     end_ns=date_ns(c.end, "") if c.end else FAR_NS,
-                    ads=[(ads + k, ids("creative", f"{where}/{x.id}"), (x.w, x.h)) for k, x in enumerate(c.creative)],
+                    ads=[(ads + k, ids("creative", f"{where}/{x.id}"), (x.w, x.h), x.weight)
+                         for k, x in enumerate(c.creative)],
                     **knobs,
                 )  # fmt: skip
                 ads += len(c.creative)
@@ -64,101 +68,9 @@ class Naive:
         self.sold: list[list[dict[str, Any]]] = []  # what the last request came to, per imp and position
         self.rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("auctions", "bids", "wins", "events")}
 
-    def own(self, advertiser: str, venue: Venue, keys: list[int]) -> None:
-        """Put people on an own list."""
-        for key in keys:
-            self.remember(key, venue.names.id("advertiser", advertiser)).own = True
-
-    def known(self, person: int, advertiser: int) -> Contact:
-        """What is known of a person, nothing if nothing."""
-        return self.contact.get((person, advertiser)) or Contact()
-
-    def remember(self, person: int, advertiser: int) -> Contact:
-        return self.contact.setdefault((person, advertiser), Contact())
-
-    def room_for(self, person: int, advertiser: int) -> bool:
-        """Is he known already, or is there room for one more person (or one more pair with an outside advertiser)."""
-        limit = self.config.server.people_max
-        inside = {p for p, a in self.contact if a <= self.columns}
-        if advertiser <= self.columns:
-            return person in inside or len(inside) < limit
-        return (person, advertiser) in self.contact or sum(a > self.columns for _, a in self.contact) < limit
-
     def row(self, stream: str, kind: int, now: int, **values: Any) -> None:
         self.rows[stream].append({"seq": self.seq, "ts_ns": now, "kind": kind, **self.versions, **values})
         self.seq += 1
-
-    # ---- time and events ------------------------------------------------------------------------------------------
-
-    def advance(self, now: int) -> None:
-        self.now = max(self.now, now)
-        for award in sorted(self.awards.values(), key=lambda a: a.serial):
-            if award.status == mk.HELD and award.expires <= self.now:
-                self.release(award, award.expires)
-        if self.now // DAY != self.day:
-            self.day = self.now // DAY
-            for me in self.campaigns:
-                me.day_used = 0
-
-    def release(self, award: Award, now: int) -> None:
-        award.status = mk.RELEASED
-        if award.campaign >= 0:
-            me = self.campaigns[award.campaign]
-            me.available += award.hold
-            me.held -= award.hold
-            if award.placed // DAY == self.day:
-                me.day_used -= award.hold
-        if award.person:
-            self.remember(award.person, award.advertiser).held -= 1
-        self.event_row(award, mk.KIND_RELEASE, now, 0, 0)
-
-    def event_row(self, award: Award, kind: int, now: int, paid: int, contact_n: int) -> None:
-        cum = self.known(award.person, award.advertiser).rent if award.person else 0
-        self.row("events", kind, now, auction_id=award.auction, serial=award.serial, person_key=award.person,
-                 paid_nano=paid, cum_rent_nano=cum, campaign=award.campaign_id, advertiser=award.advertiser,
-                 contact_n=contact_n, imp_ix=award.imp, slot=award.slot)  # fmt: skip
-
-    def event(self, kind: int, serial: int, auction: int, now: int) -> int:
-        self.advance(now)
-        award = self.awards.get(serial)
-        if award is None or award.auction != auction:
-            return 0
-        me = self.campaigns[award.campaign] if award.campaign >= 0 else None
-        if kind == mk.KIND_CLICK:
-            if award.clicked:
-                return 0
-            award.clicked = True
-            self.event_row(award, kind, self.now, 0, 0)
-            self.feedback(me, kind, 0)
-            return kind
-        return self.bill(award, kind)
-
-    def bill(self, award: Award, kind: int) -> int:
-        """The billable event of an award."""
-        me = self.campaigns[award.campaign] if award.campaign >= 0 else None
-        before, award.status = award.status, mk.BILLED
-        if before == mk.BILLED:
-            return 0
-        if before == mk.RELEASED:
-            self.event_row(award, mk.KIND_UNPAID, self.now, 0, 0)
-            return mk.KIND_UNPAID
-        contact_n = 0
-        if award.person:
-            contact = self.remember(award.person, award.advertiser)
-            contact.held, contact.contacts, contact.rent = (
-                contact.held - 1, contact.contacts + 1, contact.rent + award.hold)  # fmt: skip
-            contact.billed_on[self.now // DAY] += 1
-            contact.last_s, contact_n = self.now // 10**9, contact.contacts
-        self.event_row(award, kind, self.now, award.hold, contact_n)
-        if me is not None:
-            me.held, me.spent = me.held - award.hold, me.spent + award.hold
-        self.feedback(me, kind, award.hold)
-        return kind
-
-    @staticmethod
-    def feedback(me: Any, kind: int, paid: int) -> None:
-        if me is not None and hasattr(me.rule, "feedback"):
-            me.rule.feedback(me, kind, paid)
 
     # ---- the auction ------------------------------------------------------------------------------------------------
 
@@ -170,7 +82,7 @@ class Naive:
         self.auction -= request.test
         return sold
 
-    def fits(self, me: Any, request: Request, imp: Imp) -> list[tuple[int, int, tuple[int, int]]]:
+    def fits(self, me: Any, request: Request, imp: Imp) -> list[tuple[int, int, tuple[int, int], int]]:
         """The creatives of a campaign that may run here: flight, segment target, size."""
         target = me.config.target
         wanted = target.partition("seg one of [")[2].partition("]")[0].split(", ") if "seg" in target else None
@@ -178,26 +90,15 @@ class Naive:
             return []
         return [ad for ad in me.ads if ad[2] == imp.size]
 
-    def admitted(self, me: Any, person: int) -> bool:
-        """Money, caps (contacts and open holds), own-list."""
-        contact, cap, target = self.known(person, me.advertiser), me.config.cap, me.config.target
-        if me.available <= 0 or me.day_used >= me.daily:
-            return False
-        if cap.total is not None and contact.contacts + contact.held >= cap.total:
-            return False
-        if cap.day is not None and contact.billed_on[self.day] + contact.held >= cap.day:
-            return False
-        if "not own" in target:
-            return not contact.own
-        return contact.own or "own" not in target
-
     def value(self, me: Any, ix: int, request: Request, k: int) -> int:
         drawn = me.config.value_cpm
         if isinstance(drawn, float | int):
             value = int(Decimal(repr(drawn)) * 10**6)
         else:
             w = draw(self.seed, self.auction, k, ix, VALUE)
-            if drawn.uniform:
+            if drawn.empirical:
+                x = float(round(drawn.empirical[int(unit(w[0], w[1]) * len(drawn.empirical))] * 1e6))
+            elif drawn.uniform:
                 x = drawn.uniform[0] * 1e6 + unit(w[0], w[1]) * (drawn.uniform[1] * 1e6 - drawn.uniform[0] * 1e6)
             elif drawn.exponential:
                 x = -drawn.exponential * 1e6 * math.log1p(-unit(w[0], w[1]))
@@ -228,8 +129,12 @@ class Naive:
         own = self.reserves(seat, request) if seat else []
         return next((v for r in [*own, *self.reserves(0, request)] if (v := nf.virtual(r.values))), (1, 0))
 
-    def ask(self, me: Any, ix: int, request: Request, k: int, floor: int, ad: tuple[int, int, tuple[int, int]]) -> Bid:
+    def ask(self, me: Any, ix: int, request: Request, k: int, floor: int, ads: list[Ad]) -> Bid:
         imp, contact = request.imps[k], self.known(request.person, me.advertiser)
+        ad = self.turn(ix, k, ads)
+        if self.held_out(me, request.person):
+            value = self.value(me, ix, request, k)
+            return Bid(0, 0, codes.HOLDOUT, ix, me.seat, me.advertiser, ix, -1, -1, value, ad[0], ad[1])
         w = draw(self.seed, self.auction, k, ix, RULE)
         least, c = self.floor_for(me.seat, request, floor), me.config
         bill = 0 if imp.at == mk.ALL_PAY else mk.BILLS.index(c.bill)
@@ -255,7 +160,7 @@ class Naive:
             me.faults += 1
             gross = 0 if gross < 0 else mk.PRICE_MAX_NANO
         wanted = terms.event(gross)
-        event = min(wanted, me.available, me.daily - me.day_used, nf.LIMIT)
+        event = min(wanted, self.spendable(me), nf.LIMIT)
         bid = gross if event == wanted else terms.ecpm(event)
         unit_ = self.local.net(event)
         net = terms.ecpm(unit_)
@@ -282,9 +187,11 @@ class Naive:
     def sell(self, request: Request, k: int, imp: Imp) -> dict[str, Any]:
         """One imp: ask, judge, award, teach, write."""
         floor = self.floor_for(0, request, imp.floor)
-        fitting = [(ix, me, ads[0]) for ix, me in enumerate(self.campaigns) if (ads := self.fits(me, request, imp))]
-        asked = [self.ask(me, ix, request, k, floor, ad) for ix, me, ad in fitting if self.admitted(me, request.person)]
-        bids = asked + self.invited(request, k, floor)
+        fitting = [(ix, me, ads) for ix, me in enumerate(self.campaigns) if (ads := self.fits(me, request, imp))]
+        local = [self.ask(me, ix, request, k, floor, ads) for ix, me, ads in fitting
+                 if self.admitted(me, request.person)]  # fmt: skip
+        asked = [b for b in local if b.fate != codes.HOLDOUT]
+        bids = local + self.invited(request, k, floor)
         winners, sold = nf.judge(self, k, imp, floor, bids)
         self.sold.append(sold)
         if request.test:
@@ -322,7 +229,7 @@ class Naive:
                 serial, me = self.serial, self.campaigns[bid.campaign]
                 self.award(request, k, bid, bids, 0, {}, lost=True)
                 me.wins -= 1
-                self.bill(self.awards[serial], mk.KIND_IMPRESSION)
+                self.event(mk.KIND_IMPRESSION, serial, self.auction, self.now)
                 clearing, slot = clearing + bid.net, slot + 1
         return clearing
 
@@ -335,10 +242,10 @@ class Naive:
         rate = self.slots[bid.slot] if imp.at in nf.POSITIONED else Fraction(1)
         total = fee.total(bid.event)
         bid.paid = nf.expected(bid, total, rate)
-        if person and not self.room_for(person, bid.advertiser):
+        if person and not self.met(person, bid.advertiser, me):
             person = 0
             self.unknown += 1
-        contact = self.remember(person, bid.advertiser) if person else Contact()
+        contact = self.known(person, bid.advertiser)
         result["serial"], result["contacts"] = serial, contact.contacts
         mine = {}
         if me is not None:
@@ -368,9 +275,10 @@ class Naive:
             self.release(forgotten, self.now)
         campaign_id = me.id if me else -1
         self.awards[serial] = Award(serial, self.auction, person, total, self.now, expires, bid.campaign,
-                                    campaign_id, bid.advertiser, k, bid.slot)  # fmt: skip
+                                    campaign_id, bid.advertiser, k, bid.slot, bid.terms.bill)  # fmt: skip
         if me is not None:
             me.available, me.held = me.available - total, me.held + total
             me.day_used, me.wins = me.day_used + total, me.wins + 1
-        contact.held += 1
+        for cell in self.cells(self.awards[serial]):
+            cell.held += 1
         return person

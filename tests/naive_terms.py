@@ -18,7 +18,7 @@ from exchange.rent.waterfall import PRESETS
 
 DAY = 86_400 * 10**9
 MASK = 0xFFFFFFFF
-TIE, RULE, VALUE = 1, 2, 3
+TIE, RULE, VALUE, HOLDOUT, ROTATE = 1, 2, 3, 9, 10
 
 
 @dataclass
@@ -182,7 +182,8 @@ class Contact:
     held: int = 0
     rent: int = 0
     last_s: int = 0
-    billed_on: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    shown: int = 0  # ads seen, billed or not
+    seen_in: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))  # by hour, day, week
     own: bool = False
 
 
@@ -201,8 +202,11 @@ class Award:
     advertiser: int
     imp: int
     slot: int = 0
+    bill: int = mk.BILL_IMPRESSION
     status: int = mk.HELD
+    seen: bool = False
     clicked: bool = False
+    converted: bool = False
 
 
 @dataclass

@@ -24,7 +24,8 @@ def differences(naive: "Naive", venue: Venue, ledger: Ledger | None = None) -> l
                 found.append(f"campaign {ix} {name}: {mine} != {its}")
     for (person, advertiser), mine in naive.contact.items():
         its = contact_of(venue, person, advertiser)
-        for name, value in (("contacts", mine.contacts), ("held", mine.held), ("cum_rent_nano", mine.rent)):
+        ours = {"contacts": mine.contacts, "held": mine.held, "cum_rent_nano": mine.rent, "shown": mine.shown}
+        for name, value in ours.items():
             if its is None or its[name] != value:
                 found.append(f"contact {person}/{advertiser} {name}: {value} != {its}")
     v = venue.record[0]

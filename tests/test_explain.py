@@ -24,16 +24,23 @@ CAMPAIGNS = {
     "over": 'value_cpm = 9.0\nend = "2026-01-01"',
     "poor": "value_cpm = 8.0\nbudget = 0.003",
     "shy": "value_cpm = 0.5\ncap = { total = 1 }",
+    "busy": "value_cpm = 0.4\ncap = { hour = 1, day = 2 }",
+    "weekly": "value_cpm = 0.4\ncap = { week = 1 }",
+    "single": "value_cpm = 0.4\ncap = { campaign = 1 }",
+    "begun": 'value_cpm = 0.4\nbudget = 9\npacing = "even"\nstart = "2026-01-05T10:00:00Z"\nend = "2026-02-01"',
+    "slow": 'value_cpm = 0.4\ndaily = 0.00048\npacing = "even"',
+    "kept": "value_cpm = 0.4",
 }
 
 
 def config_text() -> str:
-    """Nine advertisers, one campaign each; `own` has a list with anna on it, `plain` a category and an attribute."""
+    """An advertiser a campaign; `own` has anna on its list, `plain` a category and an attribute; `kept` shows none."""
     text = '[auction]\nincrement_cpm = 0.01\n[rates]\nUSD = 0.9\n[fees]\nsell = "isba2020"\nbuy = "isba2020"\n'
     text += '[[endpoint]]\nname = "near"\nurl = "http://127.0.0.1:9/"\ntarget = "country in [FR]"\n'
     for name, body in CAMPAIGNS.items():
         text += f'[[advertiser]]\nname = "{name}"\ndomains = ["{name}.example"]\n'
         text += 'own_list = "own.csv"\n' if name == "own" else ""
+        text += "holdout = 1.0\n" if name == "kept" else ""
         text += f'[[advertiser.campaign]]\nname = "c"\n{body}\n{CREATIVE}'
         text += 'cat = ["IAB7-39"]\nattr = [6]\n' if name == "plain" else ""
     return text
@@ -129,6 +136,13 @@ def test_reasons_agree_with_the_compiled_step(config: Config, made: dict[str, An
 
 
 TOP = {"id": "1", "banner": {}, "bidfloor": 2.0, "bidfloorcur": "EUR"}
+
+
+def TWICE(seat: str) -> dict[str, Any]:  # noqa: N802 - a constant of the table below, but for the seat
+    """Two imps without a floor, for one seat alone."""
+    return {"imp": [{"id": "1", "banner": {}}, {"id": "2", "banner": {}}], "wseat": [seat]}
+
+
 BLOCKED = [
     ("suv", {"device": {"geo": {"country": "DEU"}}}, "target: country in [FR, BE]"),
     ("suv", {"user": {"id": "ben"}}, "target: seg one of [suv, van]"),
@@ -148,7 +162,13 @@ BLOCKED = [
     ("plain", {"imp": [{"id": "1", "video": {"mimes": ["video/mp4"]}}]}, "creative: banner is not offered, video is"),
     ("plain", {"imp": [{"id": "1", "banner": {}, "pmp": {"private_auction": 1}}]}, "creative: a private auction"),
     ("poor", {"imp": [TOP, {**TOP, "id": "2"}], "at": 1, "wseat": ["poor"]}, "budget: nothing left of 0.003, 0.003 of"),
-    ("shy", {"imp": [{"id": "1", "banner": {}}, {"id": "2", "banner": {}}], "wseat": ["shy"]}, "cap: 1 of 1 contacts"),
+    ("shy", TWICE("shy"), "cap: 1 of 1 ads in total"),
+    ("busy", TWICE("busy"), "cap: 1 of 1 ads this hour, open holds included"),
+    ("weekly", TWICE("weekly"), "cap: 1 of 1 ads this week"),
+    ("single", TWICE("single"), "cap: 1 of 1 ads of this campaign"),
+    ("begun", {}, "pacing: 0 used, 0 of 9 released so far"),
+    ("slow", {**TWICE("slow"), "at": 1}, "pacing: 0.0002 used, 0.0002 of 0.00048 released so far today"),
+    ("kept", {}, "holdout: this person is never shown ads of this advertiser, as 100% of people"),
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import uvloop
 from exchange import market as mk
 from exchange.config import ConfigError, parse_config
 from exchange.line import Given
-from exchange.live import Live
+from exchange.live import PIXEL, Live
 from exchange.opening import open_venue
 from exchange.openrtb import codes
 from exchange.rent.journal import JournalError
@@ -116,7 +116,7 @@ def test_head_settles_nothing_and_post_is_refused(tmp_path: Path) -> None:
     async def test(live: Live, client: Client) -> None:
         _, body = await client.call("POST", "/openrtb2/auction", body_of())
         token = msgspec.json.decode(body)["seatbid"][0]["bid"][0]["burl"].partition("/i?t=")[2]
-        for path in ("i", "c"):
+        for path in ("i", "c", "t"):
             client.writer.write(f"HEAD /{path}?t={token} HTTP/1.1\r\nHost: t\r\n\r\n".encode())
             head = await client.reader.readuntil(b"\r\n\r\n")
             assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 204"))
@@ -124,6 +124,10 @@ def test_head_settles_nothing_and_post_is_refused(tmp_path: Path) -> None:
         assert int(live.venue.record["n_impressions"][0]) == int(live.venue.record["n_clicks"][0]) == 0
         assert (await client.call("GET", f"/i?t={token}"))[0] == 200
         assert int(live.venue.record["n_impressions"][0]) == 1
+        for _ in range(2):
+            assert await client.call("GET", f"/t?t={token}") == (200, PIXEL)
+        assert int(live.venue.record["n_conversions"][0]) == 1
+        assert (await client.call("GET", f"/t?t={token[:-2]}xx"))[0] == 400
 
     with_live(text_of(tmp_path), test)
 

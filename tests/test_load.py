@@ -184,8 +184,10 @@ people = 50
 placements = 8
 view_rate = 0.7
 ctr = 0.5
+cvr = 0.6
 view_delay_ms = 20
 click_delay_ms = 30
+conversion_delay_ms = 40
 """
 
 
@@ -225,7 +227,10 @@ def test_the_viewer_calls_what_the_population_says_and_nothing_else() -> None:
     seen = {f"/i?t=v{t}" for t, (seen, _) in enumerate(truths) if seen}
     clicked = {f"/c?t=v{t}" for t, (_, clicked) in enumerate(truths) if clicked}
     assert 0 < len(clicked) < len(seen) < 40
-    assert sorted(path for _, path in calls) == sorted(seen | clicked)
-    assert counts == {"sold": 41, "viewed": len(seen), "clicked": len(clicked), "failed": 1, "skipped": 0}
-    assert all(at_s - began_s >= (0.045 if "/c?" in path else 0.015) for at_s, path in calls)
+    converted = {f"/t?t=v{t}" for t in range(40) if truths[t][1] and population.converts(population.at(t), 0)}
+    assert 0 < len(converted) < len(clicked)
+    assert sorted(path for _, path in calls) == sorted(seen | clicked | converted)
+    assert counts == {"sold": 41, "viewed": len(seen), "clicked": len(clicked), "converted": len(converted),
+                      "failed": 1, "skipped": 0}  # fmt: skip
+    assert all(at_s - began_s >= {"/i": 0.015, "/c": 0.045, "/t": 0.055}[path[:2]] for at_s, path in calls)
     assert viewer.pending == 0

@@ -1,10 +1,11 @@
 """Parity: the real HTTP server, the simulation and the replay give the same winners, prices, money and knobs, exactly.
 
-The server's clock is driven by the requests (test_clock), and its impressions and clicks come over the signed links in
-the order in which the simulation delivers its own.
+The server's clock is driven by the requests (test_clock), and its impressions, clicks and conversions come over the
+signed links in the order in which the simulation delivers its own.
 """
 
 import asyncio
+import heapq
 from pathlib import Path
 
 import msgspec
@@ -53,25 +54,17 @@ async def drive(live: Live, visits: int) -> int:
     """Send the population's visits and deliver what they cause, as the simulation's loop does. Returns 200s."""
     population = Population(live.config, salt(live.folder))
     client = await Client().connect(live.address)
-    views: list[tuple[int, str]] = []
-    clicks: list[tuple[int, str]] = []
-    view_ns = live.config.population.view_delay_ms * 1_000_000
-    click_ns = live.config.population.click_delay_ms * 1_000_000
+    due: list[tuple[int, int, int, str]] = []  # time, order among equals, visit, link
+    settings = live.config.population
+    delays_ns = [
+        ms * 1_000_000 for ms in (settings.view_delay_ms, settings.click_delay_ms, settings.conversion_delay_ms)
+    ]
 
     async def deliver(now_ns: int) -> None:
-        while True:
-            view = views[0] if views and views[0][0] <= now_ns else None
-            click = clicks[0] if clicks and clicks[0][0] <= now_ns else None
-            if view is not None and (click is None or view[0] <= click[0]):
-                status, _ = await client.call("GET", f"/i?t={view[1]}&now_ns={view[0]}")
-                assert status == 200
-                views.pop(0)
-            elif click is not None:
-                status, _ = await client.call("GET", f"/c?t={click[1]}&now_ns={click[0]}")
-                assert status == 302
-                clicks.pop(0)
-            else:
-                return
+        while due and due[0][0] <= now_ns:
+            when_ns, what, _, token = heapq.heappop(due)
+            status, _ = await client.call("GET", f"/{'ict'[what]}?t={token}&now_ns={when_ns}")
+            assert status == (302 if what == 1 else 200)
 
     answered = 0
     for t in range(visits):
@@ -87,12 +80,12 @@ async def drive(live: Live, visits: int) -> int:
         bids = [bid for seat in response["seatbid"] for bid in seat["bid"]]
         for bid in sorted(bids, key=lambda bid: int(bid["impid"])):
             token = bid["burl"].partition("/i?t=")[2]
-            seen, clicked = population.truth(visit, int(bid["impid"]) - 1)
-            if seen:
-                views.append((now_ns + view_ns, token))
-            if clicked:
-                clicks.append((now_ns + click_ns, token))
-    end_ns = int(live.venue.record["now_ns"][0]) + live.config.server.hold_s * mk.NANO
+            imp_ix = int(bid["impid"]) - 1
+            seen, clicked = population.truth(visit, imp_ix)
+            for what, happens in enumerate((seen, clicked, clicked and population.converts(visit, imp_ix))):
+                if happens:
+                    heapq.heappush(due, (now_ns + delays_ns[what], what, 2 * t + imp_ix, token))
+    end_ns = int(live.venue.record["now_ns"][0]) + max(live.config.server.hold_s * mk.NANO, *delays_ns)
     await deliver(end_ns)
     return answered
 
@@ -147,7 +140,7 @@ def assert_equal_worlds(live: Live, simulation: Simulation, served: Ledger, simu
         ours = [served.names.text(kind, int(i)) for i in served.wins[kind]]
         theirs = [simulated.names.text(kind, int(i)) for i in simulated.wins[kind]]
         assert ours == theirs, kind
-    for field in ("auction_id", "gross_nano", "net_nano", "fate", "imp_ix"):
+    for field in ("auction_id", "value_nano", "gross_nano", "net_nano", "fate", "imp_ix"):
         assert np.array_equal(served.bids[field], simulated.bids[field]), field
     for field in ("auction_id", "serial", "kind", "ts_ns", "paid_nano", "cum_rent_nano", "contact_n", "person_key"):
         assert np.array_equal(served.events[field], simulated.events[field]), field
@@ -163,7 +156,11 @@ def test_server_equals_simulation_equals_replay(tmp_path: Path) -> None:
     campaigns = live.venue.campaigns[:8]
     assert (campaigns["available"] < campaigns["budget"] // 50).any(), "no budget ran out: the test is too easy"
     kinds = set(served.events["kind"].tolist())
-    assert kinds == {mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_RELEASE}
+    assert kinds == {
+        mk.KIND_IMPRESSION, mk.KIND_VIEW, mk.KIND_CLICK, mk.KIND_BILLED_CLICK, mk.KIND_CONVERSION, mk.KIND_RELEASE,
+        mk.KIND_UNPAID,
+    }  # fmt: skip
+    assert codes.HOLDOUT in served.bids["fate"]
     assert len(set(served.wins["campaign"].tolist())) >= 7
     again = compare(live.config, tmp_path / "live")
     assert again.differences == []

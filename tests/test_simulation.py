@@ -29,7 +29,15 @@ def eight(preset: str = "web", **population: object) -> Config:
     config = mixed()
     for advertiser in config.advertiser:
         advertiser.own_share = 0.2 if advertiser.name in ("beta", "delta") else 0.0
-    people = {"people": 300, "placements": 40, "ctr": 0.1, "view_rate": 0.8, "start": "2026-03-02T11:59:30Z"}
+    people = {
+        "people": 300,
+        "placements": 40,
+        "ctr": 0.1,
+        "cvr": 0.5,
+        "conversion_delay_ms": 4_000,
+        "view_rate": 0.8,
+        "start": "2026-03-02T11:59:30Z",
+    }
     for key, value in (people | {"preset": preset, "qps": 20.0} | population).items():
         setattr(config.population, key, value)
     return config
@@ -74,6 +82,8 @@ def test_the_loop_is_the_naive_market_fed_by_the_population(seed):
                 heapq.heappush(due, (now + 10**9, mk.KIND_IMPRESSION, sold["serial"], naive.auction))
             if clicked:
                 heapq.heappush(due, (now + 3 * 10**9, mk.KIND_CLICK, sold["serial"], naive.auction))
+                if population.converts(visit, 0):
+                    heapq.heappush(due, (now + 4 * 10**9, mk.KIND_CONVERSION, sold["serial"], naive.auction))
     while due:
         when, kind, serial, auction = heapq.heappop(due)
         naive.event(kind, serial, auction, when)
@@ -81,7 +91,7 @@ def test_the_loop_is_the_naive_market_fed_by_the_population(seed):
     run = simulation.finish()
     naive.advance(int(venue.record["now_ns"][0]))
     assert differences(naive, venue, run.ledger) == []
-    assert {10, 11, 12} <= set(run.ledger.events["kind"].tolist()) and len(run.ledger.wins) > 1_000
+    assert {10, 11, 12, 16} <= set(run.ledger.events["kind"].tolist()) and len(run.ledger.wins) > 1_000
 
 
 def test_the_same_config_and_seed_give_the_same_bytes_on_disk(tmp_path):
@@ -140,7 +150,8 @@ def test_a_simulated_ledger_is_sound():
     assert reconcile(run.ledger).count == 0
     assert run.venue.record["n_held"][0] == 0 and all(c["held"] == 0 for c in run.venue.money().values())
     counted = run.counters()
-    assert counted["n_sold"] == counted["n_impressions"] + counted["n_releases"] == len(run.ledger.wins)
+    billed = sum(counted[f"n_{what}"] for what in ("impressions", "billed_clicks", "billed_conversions"))
+    assert counted["n_sold"] == billed + counted["n_releases"] == len(run.ledger.wins)
     paid = run.ledger.events["paid_nano"].sum()
     local = sum(c["spent"] for c in run.venue.money().values())
     assert paid == counted["billed_nano"] == local

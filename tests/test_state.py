@@ -2,6 +2,7 @@
 
 import os
 import random
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from exchange import market as mk
 from exchange.auction.terms import date_ns
 from exchange.auction.venue import Venue
-from exchange.config import Cap, Config, Distribution, Reserve
+from exchange.config import Cap, Config, Creative, Distribution, Reserve
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
 from exchange.rent.reconcile import reconcile
@@ -24,9 +25,9 @@ NOON = "2026-03-02T12:00:00"
 
 
 def mixed(seed: int = 3, **auction: object) -> Config:
-    """Eight campaigns with eight rules, tight in money, caps and time; two endpoints."""
+    """Eleven campaigns with eight rules, tight in money, caps and time, billed by all there is; two endpoints."""
     wide = ((300, 250), (728, 90))
-    return market(
+    config = market(
         {
             "alpha": [
                 campaign("open", "truthful", 2.0, *wide, budget=0.9),
@@ -44,11 +45,53 @@ def mixed(seed: int = 3, **auction: object) -> Config:
                 campaign("wild", "./odd_rules.py:Wild", 0.4, budget=0.01, start=f"{NOON}Z"),
                 campaign("wordy", "./odd_rules.py:Wordy", 1.9, (728, 90), target="own", purpose="winback"),
             ],
+            "life": [
+                campaign(
+                    "clicks",
+                    "./odd_rules.py:Tired",
+                    Distribution(empirical=[0.1, 1.7, 1.7, 3.0]),
+                    bill="click",
+                    pctr=0.4,
+                    daily=0.05,
+                    pacing="even",
+                    cap=Cap(hour=3, week=5),
+                ),
+                campaign(
+                    "sales",
+                    "./odd_rules.py:Tired",
+                    6.0,
+                    *wide,
+                    bill="conversion",
+                    pctr=0.5,
+                    pcvr=0.5,
+                    cap=Cap(campaign=2),
+                    budget=8,
+                    pacing="even",
+                    start="2026-03-01T11:59:00Z",
+                    end="2026-03-03T00:00:00Z",
+                ),
+                campaign(
+                    "often",
+                    "truthful",
+                    1.8,
+                    cap=Cap(hour=2, campaign=4),
+                    budget=5,
+                    daily=0.3,
+                    pacing="even",
+                    start="2026-02-01",
+                    end="2026-05-01",
+                ),
+            ],
         },
         seed=seed,
         endpoints=2,
         **auction,
     )
+    life = config.advertiser[-1]
+    life.holdout = 0.3
+    for brief in life.campaign:
+        brief.creative = [*brief.creative, *(Creative(f"x{w}", w=300, h=250, html="<p>", weight=w) for w in (2, 5))]
+    return config
 
 
 def pair(config: Config, block_rows: int = 256) -> tuple[Venue, Naive]:
@@ -85,7 +128,7 @@ def billed_by_event(config: Config) -> Config:
         "open": {"bill": "conversion", "pctr": 0.3, "pcvr": 0.07},
         "pace": {"bill": "click", "pctr": 0.3, "quality": 1.7},
         "shade": {"quality": 0.35},
-        "tired": {"bill": "click", "pctr": 1e-9},
+        "tired": {"bill": "click", "pctr": 1e-9, "budget": 0.5},
         "moody": {"bill": "click", "pctr": 0.5, "quality": 0.9},
         "few": {"quality": 2.5},
     }
@@ -131,7 +174,9 @@ def live(
     for _ in range(steps):
         now += rng.choice([0, 0, 1, SECOND, SECOND, 7 * SECOND, 20 * SECOND])
         if rng.random() < 0.02:
-            edge = rng.choice([now // DAY * DAY + DAY, now + 60 * SECOND, date_ns(f"{NOON}Z", "")])
+            hour = 3_600 * SECOND
+            ends = [now // DAY * DAY + DAY, now // hour * hour + hour, now + 60 * SECOND, date_ns(f"{NOON}Z", "")]
+            edge = rng.choice(ends)
             now = max(now, edge - rng.choice([0, 1]))
         action = rng.random()
         if action < 0.6:
@@ -147,13 +192,25 @@ def live(
             serial, auction = rng.choice(awards[-12:]) if rng.random() < 0.9 else rng.choice(awards)
             if rng.random() < 0.05:
                 auction += 1
-            kind = mk.KIND_IMPRESSION if rng.random() < 0.75 else mk.KIND_CLICK
+            kind = rng.choices((mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION), (60, 20, 20))[0]
             assert venue.event(kind, serial, auction, now) == naive.event(kind, serial, auction, now)
         else:
             venue.tick(now)
             naive.advance(now)
         balanced(venue)
+        paced(venue)
     return now
+
+
+def paced(venue: Venue) -> None:
+    """Evenly paced money is never ahead of the clock, in exact fractions."""
+    now = int(venue.record["now_ns"][0])
+    for me, c in zip(venue.campaigns, (c for a in venue.config.advertiser for c in a.campaign), strict=False):
+        if c.pacing == "even" and c.daily is not None:
+            assert int(me["day_used"]) <= Fraction(int(me["daily"]) * (now % DAY), DAY)
+        if c.pacing == "even" and c.budget is not None and c.start:
+            elapsed, whole = now - int(me["start_ns"]), int(me["end_ns"] - me["start_ns"])
+            assert int(me["spent"] + me["held"]) <= Fraction(int(me["budget"]) * max(0, min(elapsed, whole)), whole)
 
 
 def balanced(venue: Venue) -> None:
@@ -175,7 +232,8 @@ def test_a_random_life_is_the_same_for_the_compiled_and_the_naive_market(seed):
     ledger = Ledger.in_memory(venue.journal, venue.names)
     assert differences(naive, venue, ledger) == []
     assert naive.exceptions == venue.rules.faults["./odd_rules.py:Wordy"] > 0
-    assert len(ledger.wins) > 100 and {10, 11, 12} <= set(ledger.events["kind"].tolist())
+    assert len(ledger.wins) > 100 and set(ledger.events["kind"].tolist()) == {10, 11, 12, 13, 14, 15, 16, 17}
+    assert codes.HOLDOUT in ledger.bids["fate"]
     checked = reconcile(ledger)
     assert checked.count == 0 and checked.rows == naive.seq - 1, checked.differences[:3]
 

@@ -125,7 +125,7 @@ def test_factors_never_overflow(nano, ppms):
     expected = nano
     for ppm in ppms:
         expected = min(expected * ppm // 10**6, mk.PRICE_MAX_NANO)
-    found = int(value.value_of(record[0], 0, 0, 1, 0, factors, segments, 5))
+    found = int(value.value_of(record[0], 0, 0, 1, 0, factors, segments, 5, np.zeros(1, np.int64)))
     assert abs(found - expected) <= (1 if expected > 10**11 else 0)  # within one nano of the limit's edge
 
 

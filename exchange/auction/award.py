@@ -118,7 +118,7 @@ def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[
     fee = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)[fee_ix(v, bid)]
     total = total_of(fee, bid.event_nano)
     n_contacts = v.people_size * v.n_advertisers + v.pairs_size
-    ix = st.contact_ix(v, person_key, bid.advertiser, True)
+    ix = aw.remember(v, campaigns, bid.campaign, bid.advertiser, person_key)
     if ix < 0 and person_key != np.uint64(0):
         person_key = np.uint64(0)  # no room to remember another person: he stays unknown
         o.person_key = person_key
@@ -153,21 +153,26 @@ def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-unty
         serial = v.serial
         charge(v, campaigns, o, bid, n_bids, filtered, np.uint64(0))
         campaigns[bid.campaign].wins -= 1  # `hold` has counted one
-        aw.settle(v, campaigns, serial, v.auction, v.now_ns)
+        aw.happen(v, campaigns, mk.KIND_IMPRESSION, serial, v.auction, v.now_ns)
         clearing += bid.event_nano
         slot += 1
     return clearing
 
 
 @njit(cache=True, nogil=True)
-def teach(v, campaigns, o, bids, n_asked, order, n_sold, imps, result):  # type: ignore[no-untyped-def]
-    """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays)."""
+def teach(v, campaigns, o, bids, n_local, order, n_sold, imps, result):  # type: ignore[no-untyped-def]
+    """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays).
+
+    bids[:n_local] are the local ones; those withheld from a holdout were not asked.
+    """
     fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
     rules = carray(st.at(v.rules), (v.n_rules, 3), np.int64)
     score_kind, best_ppm = fm.TABLE[o.format, fm.SCORE], rate_of(v, o, 0)
     taken = full(v, o, n_sold)
-    for i in range(n_asked):
+    for i in range(n_local):
         bid = bids[i]
+        if bid.fate == codes.HOLDOUT:
+            continue
         me = campaigns[bid.campaign]
         result.won = bid.fate == codes.WON
         result.bid = bid.gross_nano

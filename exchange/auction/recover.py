@@ -1,7 +1,7 @@
 """Bring a venue back to where its journal left it: budgets, holds, contacts, as if it had never stopped.
 
-Wins and events are replayed in order through the same hold, settle, release and click. What rules had learnt (their
-knobs) is not in these rows and starts afresh; so does `asked`.
+Wins and events are replayed in order through the same hold, release, impression, click and conversion.
+What rules had learnt (their knobs) is not in these rows and starts afresh; so does `asked`.
 """
 
 import numpy as np
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
-from exchange.auction.venue import Venue
+from exchange.auction.venue import EVENT_COUNTS, Venue
 from exchange.rent.ledger import Ledger
 
 AWARD = mk.AWARD
-COUNTERS = ("n_sold", "n_impressions", "n_clicks", "n_releases", "n_unpaid", "billed_nano", "n_lost_holds")
+COUNTERS = ("n_sold", *EVENT_COUNTS.values(), "billed_nano", "n_lost_holds")
 
 
 @njit(cache=True, nogil=True)
@@ -42,10 +42,18 @@ def replay_row(v, campaigns, win, event, is_win, campaign_of):  # type: ignore[n
         award = carray(st.at(v.awards), v.awards_size, AWARD)[event.serial & (v.awards_size - 1)]
         if award.serial == event.serial and award.status == mk.HELD:
             aw.release(v, campaigns, award, event.ts_ns)
-    elif event.kind == mk.KIND_CLICK:
-        aw.click(v, campaigns, event.serial, event.auction_id, event.ts_ns)
-    else:
-        aw.settle(v, campaigns, event.serial, event.auction_id, event.ts_ns)
+        return
+    kind = event.kind
+    if kind == mk.KIND_UNPAID:  # what came too late was what the award is billed by
+        bill = carray(st.at(v.awards), v.awards_size, AWARD)[event.serial & (v.awards_size - 1)].bill
+        kind = (mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION)[bill]
+    elif kind == mk.KIND_VIEW:
+        kind = mk.KIND_IMPRESSION
+    elif kind == mk.KIND_BILLED_CLICK:
+        kind = mk.KIND_CLICK
+    elif kind == mk.KIND_BILLED_CONVERSION:
+        kind = mk.KIND_CONVERSION
+    aw.happen(v, campaigns, kind, event.serial, event.auction_id, event.ts_ns)
 
 
 @njit(cache=True, nogil=True)

@@ -14,8 +14,9 @@ from exchange.auction import formats as fm
 from exchange.auction import rows
 from exchange.auction.award import award, judge, teach
 from exchange.auction.floors import floor_for, rank_by_values
+from exchange.auction.limits import admitted, held_out, spendable, turn
 from exchange.auction.positions import rate_of
-from exchange.auction.value import FACTOR, value_of
+from exchange.auction.value import FACTOR, table_of, value_of
 from exchange.auction.weigh import gross_for, rate_of_event, weigh
 from exchange.audience import match as mt
 from exchange.bidding import call_price
@@ -45,26 +46,6 @@ def match_request(v):  # type: ignore[no-untyped-def]
 def match_only(venue):  # type: ignore[no-untyped-def]
     """`match_request` for a caller outside compiled code: which endpoints a request is for."""
     match_request(venue[0])
-
-
-@njit(cache=True, nogil=True)
-def admitted(v, me, contact_at, contacts):  # type: ignore[no-untyped-def]
-    """May this campaign still be asked: money, own-list leaf, caps (contacts and open holds)."""
-    if me.available <= 0 or me.daily - me.day_used <= 0:
-        return False
-    own = False
-    if contact_at >= 0:
-        contact = contacts[contact_at]
-        own = (contact.flags & np.uint16(mk.OWN)) != 0
-        held = np.int64(contact.held)
-        if me.cap_total > 0 and np.int64(contact.contacts) + held >= me.cap_total:
-            return False
-        today = np.int64(contact.day_n) if contact.day == np.uint32(v.day) else np.int64(0)
-        if me.cap_day > 0 and today + held >= me.cap_day:
-            return False
-    if me.own == 1:
-        return own
-    return me.own == 0 or not own
 
 
 @njit(cache=True, nogil=True)
@@ -111,20 +92,30 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules, best_
     imp.format = np.int64(o.format)
     imp.pctr = bid.pctr_ppb * 1e-9
     imp.pcvr = me.pcvr_ppb * 1e-9
-    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments)
+    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v))
     if o.test == 0:
         me.asked += 1
     gross = call_price(rules[me.rule, 0], bid.value_nano, imp, me)
     if gross < 0 or gross > mk.PRICE_MAX_NANO:
         me.faults += 1
         gross = max(np.int64(0), min(gross, np.int64(mk.PRICE_MAX_NANO)))
-    most = min(me.available, me.daily - me.day_used)
-    weigh(bid, fee, gross, most, best_ppm)
+    weigh(bid, fee, gross, spendable(v, me), best_ppm)
+
+
+@njit(cache=True, nogil=True)
+def withhold(v, o, me, bid, segments, n_segments, factors):  # type: ignore[no-untyped-def]
+    """In place of asking, for a person in the advertiser's holdout: what it would have been worth, and no bid."""
+    c = bid.campaign
+    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v))
+    bid.floor_nano = o.floor_nano
+    bid.gross_nano = 0
+    bid.net_nano = 0
+    bid.fate = np.uint16(codes.HOLDOUT)
 
 
 @njit(cache=True, nogil=True)
 def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
-    """Ask every eligible local campaign. Returns (bids written, campaigns whose audience this is)."""
+    """Ask every eligible local campaign. Returns (bids written, campaigns whose audience this is, those withheld)."""
     found = carray(st.at(v.found), (v.imps_max, v.n_words), np.uint64)[o.imp_ix]
     lines = carray(st.at(v.lines), (v.n_lines, 3), np.int32)
     fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
@@ -137,7 +128,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
     if o.person_key != np.uint64(0):
         row = st.person_row(v, o.person_key)
     best_ppm = rate_of(v, o, 0)
-    n, last, eligible = 0, -1, 0
+    n, last, eligible, withheld = 0, -1, 0, 0
     for w in range(v.n_words):
         bits = found[w]
         while bits != np.uint64(0):
@@ -154,12 +145,12 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
                 contact_at = st.contact_ix(v, o.person_key, me.advertiser, False)
             elif row >= 0:
                 contact_at = row * v.n_advertisers + np.int64(me.advertiser) - 1
-            if not admitted(v, me, contact_at, contacts):
+            if not admitted(v, me, contact_at, contacts, o.person_key):
                 continue
             bid = bids[n]
             blank(bid)
             bid.campaign = c
-            bid.line = line
+            bid.line = line if me.n_lines == 1 else turn(v, o, me, c, found, line)
             bid.remote_ix = -1
             bid.endpoint = -1
             bid.entity = np.uint64(c)
@@ -172,9 +163,13 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
             imps[n].since_s = np.int64(-1)
             if bid.contacts > 0:
                 imps[n].since_s = max(np.int64(0), v.now_ns // mk.NANO - np.int64(contacts[contact_at].last_s))
-            ask_one(v, o, me, bid, imps[n], fees[c], segments, n_segments, factors, rules, best_ppm)
+            if held_out(v, me, o.person_key):
+                withhold(v, o, me, bid, segments, n_segments, factors)
+                withheld += 1
+            else:
+                ask_one(v, o, me, bid, imps[n], fees[c], segments, n_segments, factors, rules, best_ppm)
             n += 1
-    return n, eligible
+    return n, eligible, withheld
 
 
 @njit(cache=True, nogil=True)
@@ -234,13 +229,13 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
     order = carray(st.at(v.order), v.n_slots, np.int64)
     if v.n_reserves > 0:
         o.floor_nano = floor_for(v, o.imp_ix, 0, o.floor_nano)
-    n_asked, eligible = ask(v, campaigns, o, bids, imps)
-    n = invite(v, o, bids, n_asked)
+    n_local, eligible, withheld = ask(v, campaigns, o, bids, imps)
+    n = invite(v, o, bids, n_local)
     n_sold = judge(v, campaigns, o, bids, n, order, out)
     if o.test:
         return
     clearing = award(v, campaigns, o, bids, n, order, n_sold, out)
-    teach(v, campaigns, o, bids, n_asked, order, n_sold, imps, carray(st.at(v.results), 1, RESULT)[0])
+    teach(v, campaigns, o, bids, n_local, order, n_sold, imps, carray(st.at(v.results), 1, RESULT)[0])
     count_fates(v, bids, n)
     v.n_auctions += 1
     if v.write:
@@ -248,7 +243,7 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
             for i in range(n):
                 c = bids[i].campaign
                 rows.bid_row(v, o, bids[i], campaigns[c].id if c >= 0 else np.int32(-1))
-        rows.auction_row(v, o, out[0], eligible, n_asked, clearing)
+        rows.auction_row(v, o, out[0], eligible, n_local - withheld, clearing)
 
 
 @njit(cache=True, nogil=True)

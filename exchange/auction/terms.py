@@ -11,11 +11,11 @@ from exchange.config import Campaign, ConfigError, Distribution
 FAR_NS: Final = 2**62
 
 
-def write_terms(me: Any, campaign: Campaign, where: str) -> None:
-    """Write a campaign's value, budgets, caps and flight into its record."""
+def write_terms(me: Any, campaign: Campaign, where: str, table: list[int]) -> None:
+    """Write a campaign's value, budgets, caps and flight into its record; `table` takes values to be drawn from."""
     drawn = campaign.value_cpm if isinstance(campaign.value_cpm, Distribution) else None
     if drawn is not None:
-        me["value_kind"], me["value_a"], me["value_b"] = _distribution(drawn)
+        me["value_kind"], me["value_a"], me["value_b"] = _distribution(drawn, table)
     elif campaign.value_cpm is not None:
         me["value_nano"] = min(mk.cpm_down(campaign.value_cpm), mk.PRICE_MAX_NANO)  # type: ignore[arg-type]
     else:
@@ -31,7 +31,13 @@ def write_terms(me: Any, campaign: Campaign, where: str) -> None:
             raise ConfigError(f"campaign {where}: {key} = {plain}: expected at most {mk.BUDGET_MAX_NANO // mk.NANO}")
         me[key] = nano
     me["available"] = me["budget"]
-    me["cap_day"], me["cap_total"] = campaign.cap.day or 0, campaign.cap.total or 0
+    for window in ("hour", "day", "week", "total", "campaign"):
+        me[f"cap_{window}"] = getattr(campaign.cap, window) or 0
+    me["bill"] = mk.BILLS.index(campaign.bill)
+    if campaign.pacing == "even":
+        me["even"] = mk.EVEN_DAY if campaign.daily is not None else 0
+        if campaign.budget is not None and campaign.start and campaign.end:
+            me["even"] |= mk.EVEN_FLIGHT
     me["start_ns"] = date_ns(campaign.start, f"campaign {where}: start") if campaign.start else 0
     me["end_ns"] = date_ns(campaign.end, f"campaign {where}: end") if campaign.end else FAR_NS
     if me["end_ns"] <= me["start_ns"]:
@@ -45,8 +51,12 @@ def _exact(number: float) -> Decimal:
     return Decimal(repr(number))
 
 
-def _distribution(drawn: Distribution) -> tuple[int, float, float]:
+def _distribution(drawn: Distribution, table: list[int]) -> tuple[int, float, float]:
     """Kind and parameters of a drawn valuation, in nano where they are money."""
+    if drawn.empirical is not None:
+        first = len(table)
+        table += [min(mk.cpm_down(cpm), mk.PRICE_MAX_NANO) for cpm in drawn.empirical]
+        return value.EMPIRICAL, float(first), float(len(drawn.empirical))
     if drawn.uniform is not None:
         return value.UNIFORM, drawn.uniform[0] * 1e6, drawn.uniform[1] * 1e6
     if drawn.exponential is not None:

@@ -9,15 +9,17 @@ from math import cos, exp, log, log1p, pi, sqrt
 from typing import Final
 
 import numpy as np
-from numba import njit
+from numba import carray, njit
 
 from exchange import market as mk
+from exchange import state as st
 from exchange.randomness import VALUE, draw, unit
 
 FIXED: Final = 0
 UNIFORM: Final = 1  # a = low, b = high, nano
 EXPONENTIAL: Final = 2  # a = mean, nano
 LOGNORMAL: Final = 3  # a = mu, b = sigma, of the value in CPM
+EMPIRICAL: Final = 4  # a = first, b = number of values in the venue's table, each as likely as the others
 FACTOR: Final = mk.shape([("segment", "i8"), ("ppm", "i8")])
 
 
@@ -38,13 +40,28 @@ def drawn(kind, a, b, seed, auction_id, imp_ix, campaign):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segments):  # type: ignore[no-untyped-def]
+def picked(table, first, n, seed, auction_id, imp_ix, campaign):  # type: ignore[no-untyped-def]
+    """One of the values table[first : first + n], nano; the same for the same (auction, imp, campaign)."""
+    w0, w1, _, _ = draw(seed, auction_id, imp_ix, campaign, VALUE)
+    return table[np.int64(first) + np.int64(unit(w0, w1) * n)]
+
+
+@njit(cache=True, nogil=True)
+def table_of(v):  # type: ignore[no-untyped-def]
+    """The values of all empirical distributions of a venue, nano."""
+    return carray(st.at(v.values), v.n_values, np.int64)
+
+
+@njit(cache=True, nogil=True)
+def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segments, table):  # type: ignore[no-untyped-def]
     """The valuation of one impression for a campaign, nano, at most PRICE_MAX_NANO.
 
-    factors: FACTOR[all campaigns]; segments: int32[>= n_segments], the person's segment ids.
+    factors: FACTOR[all campaigns]; segments: int32[>= n_segments], the person's segment ids; table: `table_of`.
     """
     if me.value_kind == FIXED:
         value = me.value_nano
+    elif me.value_kind == EMPIRICAL:
+        value = picked(table, me.value_a, me.value_b, seed, auction_id, imp_ix, campaign)
     else:
         value = drawn(me.value_kind, me.value_a, me.value_b, seed, auction_id, imp_ix, campaign)
     for f in range(me.factor0, me.factor0 + me.n_factors):

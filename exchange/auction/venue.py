@@ -33,6 +33,16 @@ PEOPLE_START: Final = 1 << 14
 PAIRS_START: Final = 1 << 12
 FAR_NS: Final = 2**62
 ALL_PAY_MAX: Final = 255  # campaigns
+EVENT_COUNTS: Final = {  # which counter of the record counts which kind of event
+    mk.KIND_IMPRESSION: "n_impressions",
+    mk.KIND_VIEW: "n_views",
+    mk.KIND_CLICK: "n_clicks",
+    mk.KIND_BILLED_CLICK: "n_billed_clicks",
+    mk.KIND_CONVERSION: "n_conversions",
+    mk.KIND_BILLED_CONVERSION: "n_billed_conversions",
+    mk.KIND_RELEASE: "n_releases",
+    mk.KIND_UNPAID: "n_unpaid",
+}
 MEDIA_CODE: Final = {name: code for code, name in codes.MEDIA.items()}
 
 
@@ -81,6 +91,7 @@ class Venue:
         self.campaigns = np.zeros(len(pairs) + 1, dtype)  # one spare, so that the array is never empty
         factors: list[tuple[str, int]] = []
         self.factor_names = factors
+        values: list[int] = []
         for ix, (advertiser, campaign) in enumerate(pairs):
             me = self.campaigns[ix]
             where = f"{advertiser.name}/{campaign.name}"
@@ -89,7 +100,8 @@ class Venue:
             me["advertiser"] = self._name("advertiser", advertiser.name)
             me["seat"] = self._name("seat", advertiser.name)
             me["rule"] = list(rules).index(campaign.rule)
-            write_terms(me, campaign, where)
+            write_terms(me, campaign, where, values)
+            me["holdout"] = advertiser.holdout
             me["factor0"], me["n_factors"] = len(factors), len(campaign.factors)
             factors += [(segment, round(f * 1e6)) for segment, f in campaign.factors.items()]
             try:
@@ -101,6 +113,7 @@ class Venue:
         except bidding.RuleError as error:
             raise ConfigError(str(error)) from None
         self.arrays["rules"] = self.rules.table
+        self.arrays["values"] = np.array(values or [0], np.int64)
         self.n_campaigns = len(pairs)
 
     def _name(self, kind: str, text: str) -> int:
@@ -158,6 +171,8 @@ class Venue:
         factors = [(seg_id[segment], min(ppm, mk.BUDGET_MAX_NANO)) for segment, ppm in self.factor_names]
         self.arrays["factors"] = np.array(factors or [(0, 0)], value.FACTOR)
         self.arrays["lines"] = np.array(table or [(-1, -1, 0)], np.int32)
+        turns = [ad.creative.weight for ad in self.ads]  # ads are the first lines, in their order
+        self.arrays["weights"] = np.array(turns + [0] * (len(self.arrays["lines"]) - len(turns)), np.int64)
         for name in ("rows", "seg_in", "seg_default", "seg_out", "own_need"):
             self.arrays[name] = np.ascontiguousarray(getattr(self.index, name))
         n_words = self.index.rows.shape[1]
@@ -262,6 +277,7 @@ class Venue:
             "n_reserves": len(config.auction.reserve),
             "soft_floor_nano": mk.cpm_up(config.auction.soft_floor_cpm),
             "wins_need": 1,
+            "n_values": self.arrays["values"].size,
         }
         for name, number in counts.items():
             v[name] = number
@@ -292,7 +308,7 @@ class Venue:
             done = sell.trade(self.record, self.campaigns, now_ns, done, n_imps)
 
     def event(self, kind: int, serial: int, auction_id: int, now_ns: int) -> int:
-        """Carry out an impression or a click. Returns the kind recorded, 0 when it changed nothing."""
+        """Carry out an impression, a click or a conversion. Returns the kind recorded, 0 when it changed nothing."""
         while True:
             status, recorded = awards.event_at(self.record, self.campaigns, kind, serial, auction_id, now_ns)
             if status == st.DONE:
@@ -349,7 +365,7 @@ class Venue:
         """Rows appended per stream since the venue was built."""
         v = self.record[0]
         counts = {"auctions": int(v["n_auctions"]), "wins": int(v["n_wins"])}
-        counts["events"] = sum(int(v[name]) for name in ("n_impressions", "n_clicks", "n_releases", "n_unpaid"))
+        counts["events"] = sum(int(v[name]) for name in EVENT_COUNTS.values())
         if v["write_bids"]:
             counts["bids"] = int(self.arrays["fate_counts"].sum())
         return counts

@@ -76,6 +76,12 @@ def _check_campaigns(advertiser: Advertiser, name: str) -> None:
         _choice(name, f"campaign {campaign.name}: purpose", campaign.purpose, PURPOSES)
         _choice(name, f"campaign {campaign.name}: bill", campaign.bill, ("impression", "click", "conversion"))
         _choice(name, f"campaign {campaign.name}: pacing", campaign.pacing, ("fast", "even"))
+        if (
+            campaign.pacing == "even"
+            and campaign.daily is None
+            and not (campaign.budget is not None and campaign.start and campaign.end)
+        ):
+            raise ConfigError(f'{where}: pacing = "even": expected daily, or budget with start and end')
         if not campaign.creative:
             raise ConfigError(f"{where}: expected at least one [[advertiser.campaign.creative]]")
         _unique(name, f"creative.id of {campaign.name}", [c.id for c in campaign.creative])

@@ -108,7 +108,7 @@ class Creative(Struct, forbid_unknown_fields=True):
     w: Annotated[int, Meta(ge=0, le=65_535)] = 0
     h: Annotated[int, Meta(ge=0, le=65_535)] = 0
     image: str = ""  # URL of the image (banner, native) or media file (video, audio)
-    html: str = ""  # markup; ${CLICK_URL} and ${IMPRESSION_URL} are replaced
+    html: str = ""  # markup; ${CLICK_URL}, ${IMPRESSION_URL} and ${CONVERSION_URL} are replaced
     adm: str = ""  # whole markup, used as it is but for macros
     landing: str = ""  # where the click link may go, nowhere else
     crid: str = ""  # default: id

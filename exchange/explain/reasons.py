@@ -1,7 +1,7 @@
-"""Why a campaign is not asked for a price: the plain-words twin of `audience.match` and `sell.admitted`.
+"""Why a campaign is not asked for a price: the plain-words twin of `audience.match` and `auction.limits`.
 
 `reason` looks at one campaign and one imp and names the first thing that stands in the way: pause, flight, target,
-creative, the publisher's lists, money, cap. An empty reason means that the compiled step asks it.
+creative, the publisher's lists, money, cap, holdout. An empty reason means that the compiled step asks it.
 """
 
 from datetime import UTC, datetime
@@ -11,14 +11,14 @@ import numpy as np
 from msgspec import Struct
 
 from exchange import market as mk
+from exchange.auction import limits
 from exchange.auction.venue import Venue
 from exchange.audience.index import INSECURE, ImpView, Index
 from exchange.audience.language import Target, View, explain
+from exchange.awards import CAMPAIGN_CELL
 from exchange.openrtb.codes import BANNER, MEDIA
 from exchange.openrtb.model import BidRequest
-from exchange.state import pair_key
-
-DAY_NS = 86_400 * mk.NANO
+from exchange.state import DAY_NS, HOUR_NS, pair_key, week_of
 
 
 class Case(Struct):
@@ -68,7 +68,10 @@ def reason(venue: Venue, campaign: int, case: Case) -> str:
     refused = [_refusal(venue, line, case) for line in range(first, first + n)]
     if all(refused):
         return ", and ".join(dict.fromkeys(refused)).replace(", and creative: ", "; ")
-    return _limit(venue, me, contact, case.now_ns)
+    limit = _money(venue, me, case.now_ns) or _cap(venue, me, contact, case)
+    if not limit and limits.held_out_of(venue.record, venue.campaigns, campaign, np.uint64(case.person_key)):
+        return f"holdout: this person is never shown ads of this advertiser, as {float(me['holdout']):.0%} of people"
+    return limit
 
 
 def failing_leaf(target: Target, case: Case, own: bool = False) -> str:
@@ -136,15 +139,36 @@ def _blocked(index: Index, line: int, seat: str, request: BidRequest, battr: Any
     return ""
 
 
-def _limit(venue: Venue, me: Any, contact: Any, now_ns: int) -> str:
-    """Which limit is reached: budget, daily budget, cap in total or per day; "" = none."""
+def _money(venue: Venue, me: Any, now_ns: int) -> str:
+    """Which money is used up: budget, daily budget, or what even pacing has released of them; "" = none."""
     if me["available"] <= 0:
         return f"budget: nothing left of {int(me['budget']) / mk.NANO:g}, {int(me['held']) / mk.NANO:g} of it held"
-    if me["daily"] - me["day_used"] <= 0:
-        return f"daily budget: {int(me['daily']) / mk.NANO:g} used today"
-    count = int(contact["contacts"]) + int(contact["held"])
-    if 0 < me["cap_total"] <= count:
-        return f"cap: {count} of {int(me['cap_total'])} contacts in total, open holds included"
-    if 0 < me["cap_day"] <= contact["day_n"] and contact["day"] == now_ns // DAY_NS:
-        return f"cap: {int(contact['day_n'])} of {int(me['cap_day'])} contacts today, open holds included"
+    used, daily = (int(me["day_used"]) if me["day"] == now_ns // DAY_NS else 0), int(me["daily"])
+    if daily - used <= 0:
+        return f"daily budget: {daily / mk.NANO:g} used today"
+    due = int(limits.released(daily, now_ns % DAY_NS // limits.MS_NS, limits.DAY_MS))
+    if me["even"] & mk.EVEN_DAY and due <= used:
+        return f"pacing: {used / mk.NANO:g} used, {due / mk.NANO:g} of {daily / mk.NANO:g} released so far today"
+    start, end, budget = int(me["start_ns"]), int(me["end_ns"]), int(me["budget"])
+    due = int(limits.released(budget, (now_ns - start) // limits.MS_NS, -((start - end) // limits.MS_NS)))
+    used = budget - int(me["available"])
+    if me["even"] & mk.EVEN_FLIGHT and due <= used:
+        return f"pacing: {used / mk.NANO:g} used, {due / mk.NANO:g} of {budget / mk.NANO:g} released so far"
+    return ""
+
+
+def _cap(venue: Venue, me: Any, contact: Any, case: Case) -> str:
+    """Which cap on ads shown to this person is reached; "" = none."""
+    now_ns, held = case.now_ns, int(contact["held"])
+    day = now_ns // DAY_NS
+    this = {"hour": now_ns // HOUR_NS, "day": day, "week": int(week_of(day)) & 0xFFFF}
+    seen = {window: int(contact[f"{window}_n"]) if contact[window] == at else 0 for window, at in this.items()}
+    counts = [("total", "in total", int(contact["shown"]) + held)]
+    counts += [(window, {"day": "today"}.get(window, f"this {window}"), n + held) for window, n in seen.items()]
+    if me["cap_campaign"] > 0:
+        own = contact_of(venue, case.person_key, CAMPAIGN_CELL | int(me["id"]))
+        counts.append(("campaign", "of this campaign", int(own["shown"]) + int(own["held"])))
+    for key, when, count in counts:
+        if 0 < me[f"cap_{key}"] <= count:
+            return f"cap: {count} of {int(me[f'cap_{key}'])} ads {when}, open holds included"
     return ""

@@ -201,6 +201,8 @@ class _Case(Struct):
         rules = {f"{a.name}/{c.name}": c.rule for a in self.config.advertiser for c in a.campaign}
         for row in ledger.bids[ledger.bids["imp_ix"] == k]:
             name = ledger.names.text("campaign", int(row["campaign"]))
+            if row["fate"] == codes.HOLDOUT:  # it was not asked: `reasons` says why
+                continue
             gross, net, fate = int(row["gross_nano"]), int(row["net_nano"]), int(row["fate"])
             imp.bids.append(BidFate(name, rules[name], values[name], gross, net, fate, *codes.FATES[fate]))
 

@@ -22,7 +22,7 @@ WIDTH: Final = 100
 NANO: Final = 1e9
 TIMEOUTS: Final = (codes.TIMEOUT,)
 ERRORS: Final = (codes.BAD_ANSWER, codes.UNREACHABLE)
-SILENT: Final = (codes.NO_BID, codes.TIMEOUT, codes.BAD_ANSWER, codes.UNREACHABLE, codes.NOT_ASKED)
+SILENT: Final = (codes.NO_BID, codes.TIMEOUT, codes.BAD_ANSWER, codes.UNREACHABLE, codes.NOT_ASKED, codes.HOLDOUT)
 REASONS: Final = 2
 
 
@@ -53,6 +53,7 @@ class Traffic(Struct):
     send_lag_p99_ms: float
     viewed: int
     clicked: int
+    converted: int
     links_failed: int
 
 
@@ -71,6 +72,7 @@ def traffic_of(load: Load, viewed: dict[str, int]) -> Traffic:
         send_lag_p99_ms=float(np.percentile(load.lag_s, 99)) * 1e3 if load.lag_s.size else 0.0,
         viewed=viewed["viewed"],
         clicked=viewed["clicked"],
+        converted=viewed["converted"],
         links_failed=viewed["failed"] + viewed["skipped"],
     )
 
@@ -143,6 +145,14 @@ def _market(s: Summary) -> list[str]:
         f"{s.billed:,} billed, {s.released:,} released",
         f"prices     CPM {s.cpm:.2f} {s.currency} paid, {s.publisher_cpm:.2f} received by publishers   "
         f"eCPC {_price(s.ecpc_nano / NANO, s.clicks)}   spend {s.spend_nano / NANO:,.2f} {s.currency}",
+        *(
+            [
+                f"response   {s.seen:,} ads seen, {s.clicks:,} clicks, {s.conversions:,} conversions   "
+                f"CPA {_price(s.cpa_nano / NANO, s.conversions)} {s.currency}"
+            ]
+            if s.conversions or s.seen != s.billed
+            else []
+        ),
     ]
 
 

@@ -1,7 +1,7 @@
-"""The people in front of the screen: they see the ads that were sold, and click on a few, through the signed links.
+"""The people in front of the screen: they see the ads that were sold, click on a few, and some of those convert.
 
-Who sees and clicks what is the population's truth about visit and imp; the exchange learns it from the links alone.
-Clicks do not follow the redirect. Limit: PENDING_MAX views and clicks planned or under way; more are counted as
+Who does what is the population's truth about visit and imp; the exchange learns it from the signed links alone. Clicks
+do not follow the redirect. Limit: PENDING_MAX views, clicks and conversions planned or under way; more are counted as
 `skipped`.
 """
 
@@ -23,15 +23,18 @@ _DECODE: Final = msgspec.json.Decoder(BidResponse).decode
 _CLICK: Final = re.compile(r"https?://[^\s\"'<>\\]+/c\?t=[A-Za-z0-9_-]+")
 
 
+Plan = tuple[tuple[str, float, str], ...]  # (what it counts as, seconds to wait, link), one after the other
+
+
 class _Call:
-    """One call of a link under way; `click` is the click link to call later, "" = none."""
+    """One call of a link under way; `then` is what follows when it was answered."""
 
-    __slots__ = ("click", "kind", "viewer")
+    __slots__ = ("kind", "then", "viewer")
 
-    def __init__(self, viewer: "Viewer", kind: str, click: str) -> None:
+    def __init__(self, viewer: "Viewer", kind: str, then: Plan) -> None:
         self.viewer = viewer
         self.kind = kind
-        self.click = click
+        self.then = then
 
     def answer(self, tag: int, status: int, body: bytes) -> None:
         """The exchange has answered, or has not."""
@@ -42,7 +45,7 @@ class Viewer:
     """Hears every answer of the exchange, and looks at what was sold."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, address: str, population: Population) -> None:
-        """`address` is the exchange's host:port; delays are the population's `view_delay_ms`, `click_delay_ms`."""
+        """`address` is the exchange's host:port; delays are the population's `*_delay_ms`."""
         host, _, port = address.rpartition(":")
         self.loop = loop
         self.address = address
@@ -50,32 +53,45 @@ class Viewer:
         self.pool = Pool(loop, host, int(port), CONNECTIONS_MAX, 0)
         self.view_delay_s = population.config.view_delay_ms / 1000
         self.click_delay_s = population.config.click_delay_ms / 1000
+        self.conversion_delay_s = (
+            max(0, population.config.conversion_delay_ms - population.config.click_delay_ms) / 1000
+        )
         self.pending = 0
-        self.counts = {"sold": 0, "viewed": 0, "clicked": 0, "failed": 0, "skipped": 0}
+        self.counts = {"sold": 0, "viewed": 0, "clicked": 0, "converted": 0, "failed": 0, "skipped": 0}
 
     def answered(self, t: int, status: int, body: bytes) -> None:
-        """Visit t got its answer: plan a view of every sold imp that is seen, and a click where there is one."""
+        """Visit t got its answer: plan the view, click and conversion of every sold imp that has them."""
         if status != 200:
             return
         visit = self.population.at(t)
         for seat in _DECODE(body).seatbid:
             for bid in seat.bid:
                 self.counts["sold"] += 1
-                seen, clicked = self.population.truth(visit, int(bid.impid) - 1, slot_of(bid))
-                if seen:
-                    self._later(self.view_delay_s, "viewed", bid.burl, click_link(bid) if clicked else "")
+                imp_ix = int(bid.impid) - 1
+                seen, clicked = self.population.truth(visit, imp_ix, slot_of(bid))
+                click = click_link(bid) if clicked else ""
+                if not seen:
+                    continue
+                plan: Plan = (("viewed", self.view_delay_s, bid.burl),)
+                if click:
+                    plan += (("clicked", self.click_delay_s, click),)
+                    if self.population.converts(visit, imp_ix, slot_of(bid)):
+                        # one token serves all three links
+                        plan += (("converted", self.conversion_delay_s, click.replace("/c?t=", "/t?t=")),)
+                self._later(plan)
 
-    def _later(self, delay_s: float, kind: str, url: str, click: str) -> None:
-        """Call a link after a delay."""
+    def _later(self, plan: Plan) -> None:
+        """Call the first link of a plan after its delay."""
+        kind, delay_s, url = plan[0]
         if self.pending >= PENDING_MAX:
             self.counts["skipped"] += 1
             return
         self.pending += 1
-        self.loop.call_later(delay_s, self._call, kind, url, click)
+        self.loop.call_later(delay_s, self._call, kind, url, plan[1:])
 
-    def _call(self, kind: str, url: str, click: str) -> None:
+    def _call(self, kind: str, url: str, then: Plan) -> None:
         """Call a link now; one that is not the exchange's own fails."""
-        call = _Call(self, kind, click)
+        call = _Call(self, kind, then)
         head = f"http://{self.address}/"
         if not url.startswith(head):
             self.settle(call, -1)
@@ -84,14 +100,14 @@ class Viewer:
         self.pool.send(call, payload.encode("ascii", "replace"))
 
     def settle(self, call: _Call, status: int) -> None:
-        """A link was called: who has seen the ad may click."""
+        """A link was called: who has seen the ad may click, who has clicked may convert."""
         self.pending -= 1
         self.counts[call.kind if 200 <= status < 400 else "failed"] += 1
-        if call.click and status == 200:
-            self._later(self.click_delay_s, "clicked", call.click, "")
+        if call.then and 200 <= status < 400:
+            self._later(call.then)
 
     async def finish(self) -> None:
-        """Wait for everything that is planned; beyond the delays, PATIENCE_S at most."""
+        """Wait for everything that is planned; beyond the delays of view and click, PATIENCE_S at most."""
         until_s = self.loop.time() + self.view_delay_s + self.click_delay_s + PATIENCE_S
         while self.pending and self.loop.time() < until_s:
             self.pool.give_up(PATIENCE_S)

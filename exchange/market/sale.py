@@ -142,12 +142,13 @@ CAMPAIGN_FIELDS: Final[Fields] = [
     ("fees", "i4"),
     ("pctr_ppb", "i8"),
     ("pcvr_ppb", "i8"),
+    ("holdout", "f8"),  # share of people who are never shown its advertiser's ads
     ("quality_ppm", "i8"),  # weight of its bids in the ranking; 1_000_000 = 1
     ("value_event_nano", "i8"),  # valuation of a click, or of a conversion; 0 = per impression
     ("model", "i4"),  # row of the click model's table, -1 = the estimates above
     ("bill", "u1"),  # BILL_*
     ("value_of", "u1"),  # BILL_*: what the valuation is of
-    ("even", "u1"),  # 1 = even pacing: money is released over the day and the flight
+    ("even", "u1"),  # even pacing: bits EVEN_DAY, EVEN_FLIGHT say over what money is released
     ("value_kind", "u1"),
     ("purpose", "u1"),
     ("uses_data", "u1"),  # 1 = targets segments, so the data fee is a data fee
@@ -158,6 +159,8 @@ BILL_IMPRESSION: Final = 0
 BILL_CLICK: Final = 1
 BILL_CONVERSION: Final = 2
 BILLS: Final = ("impression", "click", "conversion")
+EVEN_DAY: Final = 1  # CAMPAIGN_FIELDS.even: `daily` over the UTC day
+EVEN_FLIGHT: Final = 2  # `budget` over start..end
 PURPOSES: Final = ("prospect", "winback", "drive_to_store")
 
 # One advertiser's memory of one person.

@@ -36,6 +36,7 @@ TIMEOUT: Final = 510
 BAD_ANSWER: Final = 511
 UNREACHABLE: Final = 512
 NOT_ASKED: Final = 513
+HOLDOUT: Final = 520
 
 FATES: Final[dict[int, tuple[str, str]]] = {
     WON: ("won", "the bid won the auction"),
@@ -68,6 +69,7 @@ FATES: Final[dict[int, tuple[str, str]]] = {
     BAD_ANSWER: ("bad_answer", "the answer is not an OpenRTB bid response"),
     UNREACHABLE: ("unreachable", "the bidder could not be reached"),
     NOT_ASKED: ("not_asked", "the bidder had its limit of calls in flight"),
+    HOLDOUT: ("holdout", "not asked: the person is in the advertiser's holdout and is never shown its ads"),
 }
 
 # No-bid reasons (nbr), OpenRTB 2.6 list 5.24.

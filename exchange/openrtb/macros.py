@@ -33,6 +33,7 @@ MACROS: Final[dict[str, str]] = {
     "AUCTION_DISCOUNT_CPM": "discount as CPM; the exchange gives none, so empty",
     "CLICK_URL": "the exchange's click link (ours)",
     "IMPRESSION_URL": "the exchange's impression link (ours)",
+    "CONVERSION_URL": "the exchange's conversion link, an image for the page that means success (ours)",
 }
 
 

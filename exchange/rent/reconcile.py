@@ -17,7 +17,14 @@ from exchange.rent.keys import Index, Ints, Pick, Rows, customers, ranks
 from exchange.rent.ledger import Ledger
 
 FOUND_MAX: Final = 20
-_EVENT_KINDS: Final = (m.KIND_IMPRESSION, m.KIND_CLICK, m.KIND_RELEASE, m.KIND_UNPAID)
+_SEEN: Final = (m.KIND_IMPRESSION, m.KIND_VIEW)
+_ONCE: Final = (("impression", _SEEN), ("click", m.CLICKS), ("conversion", m.CONVERSIONS))
+_EVENT_KINDS: Final = (*_SEEN, *m.CLICKS, *m.CONVERSIONS, m.KIND_RELEASE, m.KIND_UNPAID)
+_BILLED_AS: Final = {  # which kind bills an award, by `bill`; the arrival of the same thing where it does not
+    m.BILL_IMPRESSION: (m.KIND_IMPRESSION, m.KIND_VIEW),
+    m.BILL_CLICK: (m.KIND_BILLED_CLICK, m.KIND_CLICK),
+    m.BILL_CONVERSION: (m.KIND_BILLED_CONVERSION, m.KIND_CONVERSION),
+}
 
 
 class Difference(Struct):
@@ -45,7 +52,7 @@ def reconcile(ledger: Ledger) -> Reconciliation:
     """Check a ledger. Raises LedgerError when it cannot even be read."""
     rows = sum(seqs.size for seqs in ledger.seqs().values())
     found, books = _Found(), _Books(ledger)
-    for check in (_seqs, _kinds, _prices, _sold, _bids, _events, _settlement, _contacts, _terms, _budgets):
+    for check in (_seqs, _kinds, _prices, _sold, _bids, _events, _settlement, _arrivals, _contacts, _terms, _budgets):
         for break_ in check(books):
             found.add(*break_)
     found.differences.sort(key=lambda difference: difference.seq)
@@ -230,11 +237,11 @@ def _settlement(books: _Books) -> Iterator[Break]:
     wins, events = books.wins, books.events
     win = books.win
     kind, paid = events["kind"], events["paid_nano"]
-    billed = kind == m.KIND_IMPRESSION
+    billed = np.isin(kind, m.BILLING)
     terminal = np.flatnonzero((win >= 0) & (billed | (kind == m.KIND_RELEASE)))
     first = np.unique(win[terminal], return_index=True)[1]
     again = np.delete(terminal, first)
-    yield "I7", "events", events, _at(again, events), "kind", "one impression or release per award", "another"
+    yield "I7", "events", events, _at(again, events), "kind", "billed or released once per award", "another"
     total = wins["buyer_total_nano"][win] if len(wins) else np.zeros(len(events), np.int64)
     yield "I3", "events", events, billed & (win >= 0) & (paid != total), "paid_nano", total, paid
     yield "I3", "events", events, ~billed & (paid != 0), "paid_nano", 0, paid
@@ -245,10 +252,25 @@ def _settlement(books: _Books) -> Iterator[Break]:
     yield "I7", "events", events, (kind == m.KIND_UNPAID) & ~before, "kind", "a release before", "none"
 
 
+def _arrivals(books: _Books) -> Iterator[Break]:
+    """I7: an award is billed by the event its win states, and each sort of event is recorded once per award."""
+    wins, events, win = books.wins, books.events, books.win
+    if not len(wins):
+        return
+    known, kind, bill = win >= 0, events["kind"], wins["bill"][win]
+    for number, (billing, not_billing) in _BILLED_AS.items():
+        broken = (kind == billing) & (bill != number) | (kind == not_billing) & (bill == number)
+        yield "I7", "events", events, known & broken, "kind", f"one of an award billed by {m.BILLS[number]}", kind
+    for name, kinds in _ONCE:
+        at = np.flatnonzero(known & np.isin(kind, kinds))
+        again = np.delete(at, np.unique(win[at], return_index=True)[1])
+        yield "I7", "events", events, _at(again, events), "kind", f"one {name} per award", "another"
+
+
 def _contacts(books: _Books) -> Iterator[Break]:
     """I8 and I9: contact_n runs 1..n per (advertiser, person), and cum_rent sums what was billed, row by row."""
     events = books.events
-    billed = events["kind"] == m.KIND_IMPRESSION
+    billed = np.isin(events["kind"], m.BILLING)
     unknown = billed & (events["person_key"] == 0)
     yield "I8", "events", events, unknown & (events["contact_n"] != 0), "contact_n", 0, events["contact_n"]
     yield "I8", "events", events, ~billed & (events["contact_n"] != 0), "contact_n", 0, events["contact_n"]
@@ -271,7 +293,7 @@ def _terms(books: _Books) -> Iterator[Break]:
     wins, events = books.wins, books.events
     if len(books.ledger.workers) > 1:
         return  # the order between workers is not recorded
-    billed = Pick(events, np.flatnonzero((events["kind"] == m.KIND_IMPRESSION) & (events["person_key"] != 0)))
+    billed = Pick(events, np.flatnonzero(np.isin(events["kind"], m.BILLING) & (events["person_key"] != 0)))
     rows = Pick(wins, np.flatnonzero(wins["person_key"] != 0))
     both = np.concatenate((billed["seq"], rows["seq"]))
     pair, _ = customers(

@@ -1,6 +1,6 @@
 """The report: what a ledger says about auctions, money and rented customers; each figure defined in docs/ledger.md.
 
-Money figures are sums over *billed* rows (an impression that settled its hold) of the terms on the win row; every
+Money figures are sums over *billed* rows (the event that settled its hold) of the terms on the win row; every
 money column carries the party it belongs to, so gross and net are never mixed.
 """
 
@@ -11,16 +11,30 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from exchange.market import FLAG_OWN, KIND_CLICK, KIND_IMPRESSION, KIND_RELEASE, KIND_UNPAID, PARTIES
-from exchange.openrtb.codes import NO_BID
+from exchange.market import (
+    BILL_IMPRESSION,
+    BILLING,
+    CLICKS,
+    CONVERSIONS,
+    FLAG_OWN,
+    KIND_CLICK,
+    KIND_RELEASE,
+    KIND_UNPAID,
+    KIND_VIEW,
+    PARTIES,
+)
 from exchange.rent.breakdown import (
+    NO_OFFER,
     AdvertiserRow,
+    Arrived,
     BuyerRow,
     FateRow,
+    HoldoutRow,
     PublisherRow,
     advertisers,
     buyers,
     fates,
+    holdouts,
     publishers,
 )
 from exchange.rent.keys import Index, Ints, Pick, Rows, customers, distinct, months, ranks, ratio, sums, total
@@ -60,7 +74,9 @@ class Summary(Struct):
     bids: int
     wins: int
     billed: int
+    seen: int  # ads seen: what CPM divides by
     clicks: int
+    conversions: int
     released: int
     unpaid: int
     open_holds: int
@@ -70,6 +86,7 @@ class Summary(Struct):
     cpm: float
     publisher_cpm: float
     ecpc_nano: float
+    cpa_nano: float
     people: int
     customers: int
     contacts: int
@@ -85,6 +102,7 @@ class Summary(Struct):
     buyers: list[BuyerRow]
     publishers: list[PublisherRow]
     fates: list[FateRow]
+    holdouts: list[HoldoutRow]
     cut: int  # rows left out: an unfinished step, or a writer at work
 
 
@@ -93,11 +111,13 @@ def summarise(ledger: Ledger) -> Summary:
     wins, events = ledger.wins, ledger.events
     win_of = Index(wins, by_slot=True).find(events)
     known = win_of >= 0
-    settled = known & (events["kind"] == KIND_IMPRESSION)
+    settled = known & np.isin(events["kind"], BILLING)
     billed = Pick(events, np.flatnonzero(settled))
     terms = Pick(wins, win_of[settled])
     released = win_of[known & (events["kind"] == KIND_RELEASE)]
-    clicked = win_of[known & (events["kind"] == KIND_CLICK)]
+    clicked = win_of[known & np.isin(events["kind"], CLICKS)]
+    converted = win_of[known & np.isin(events["kind"], CONVERSIONS)]
+    seen = Pick(wins, _seen(wins, events["kind"], win_of))
     open_ = np.ones(len(wins), bool)
     open_[win_of[settled]] = False
     open_[released] = False
@@ -105,37 +125,51 @@ def summarise(ledger: Ledger) -> Summary:
     people, person = ranks(terms["person_key"][known_person])
     spend, n = total(terms["buyer_total_nano"]), len(billed)
     publisher_nano = total(terms["publisher_nano"])
-    own = (terms["flags"] & FLAG_OWN) != 0
+    own, own_seen = (terms["flags"] & FLAG_OWN) != 0, (seen["flags"] & FLAG_OWN) != 0
     sold = int(np.count_nonzero(ledger.auctions["sold"]))
     return Summary(
         currency=str(ledger.meta.get("currency", "")),
         auctions=len(ledger.auctions),
         sold=sold,
         fill=ratio(sold, len(ledger.auctions)),
-        bids=int(np.count_nonzero(ledger.bids["fate"] != NO_BID)),
+        bids=int(np.count_nonzero(~np.isin(ledger.bids["fate"], NO_OFFER))),
         wins=len(wins),
         billed=n,
+        seen=len(seen),
         clicks=len(clicked),
+        conversions=len(converted),
         released=len(released),
         unpaid=int(np.count_nonzero(events["kind"] == KIND_UNPAID)),
         open_holds=int(np.count_nonzero(open_)),
         held_nano=total(wins["buyer_total_nano"][open_]),
         spend_nano=spend,
         clearing_nano=total(terms["clearing_nano"]),
-        cpm=ratio(1000 * spend / NANO, n),
-        publisher_cpm=ratio(1000 * publisher_nano / NANO, n),
+        cpm=ratio(1000 * spend / NANO, len(seen)),
+        publisher_cpm=ratio(1000 * publisher_nano / NANO, len(seen)),
         ecpc_nano=ratio(spend, len(clicked)),
+        cpa_nano=ratio(spend, len(converted)),
         own_billed=int(np.count_nonzero(own)),
         own_share=ratio(total(terms["buyer_total_nano"][own]), spend),
-        own_premium=_premium(terms["buyer_total_nano"], own),
+        own_premium=_premium(terms["buyer_total_nano"], own, own_seen),
         parties=_parties(terms, spend),
-        advertisers=advertisers(ledger, wins, terms, clicked, known_person, person),
+        advertisers=advertisers(ledger, wins, terms, Arrived(seen, clicked, converted), known_person, person),
         buyers=buyers(ledger, wins, terms),
-        publishers=publishers(ledger, terms),
+        publishers=publishers(ledger, terms, seen),
         fates=fates(ledger.bids),
+        holdouts=holdouts(ledger),
         cut=sum(ledger.cut.values()),
         **_people(billed, terms, known_person, person, people.size),
     )
+
+
+def _seen(wins: Rows, kind: Rows, win_of: Ints) -> Ints:
+    """The wins whose ad was seen: an impression, a view, a billed event, a click where impressions are not billed."""
+    seen = np.zeros(len(wins), bool)
+    told = (win_of >= 0) & ((kind == KIND_VIEW) | np.isin(kind, BILLING))
+    seen[win_of[told]] = True
+    clicked = win_of[(win_of >= 0) & (kind == KIND_CLICK)]
+    seen[clicked[wins["bill"][clicked] != BILL_IMPRESSION]] = True
+    return np.flatnonzero(seen)
 
 
 def to_json(summary: Summary) -> bytes:
@@ -180,10 +214,10 @@ def _parties(terms: Pick, spend: int) -> list[Party]:
     return [Party(party, nano, ratio(nano, spend)) for party, nano in amounts.items()]
 
 
-def _premium(paid: Rows, own: Rows) -> float:
+def _premium(paid: Rows, own: Rows, own_seen: Rows) -> float:
     """CPM on own customers / CPM on others; 0 when one of them was never rented."""
-    mine, others = paid[own], paid[~own]
-    return ratio(ratio(total(mine), mine.size), ratio(total(others), others.size))
+    n_own = int(np.count_nonzero(own_seen))
+    return ratio(ratio(total(paid[own]), n_own), ratio(total(paid[~own]), own_seen.size - n_own))
 
 
 # ---- the screen ----------------------------------------------------------------------------------------------
@@ -195,9 +229,11 @@ def render(summary: Summary) -> str:
     lines = [
         f"auctions {s.auctions:,}   sold {s.sold:,} ({s.fill:.1%})   bids {s.bids:,}",
         f"wins {s.wins:,}   billed {s.billed:,}   released {s.released:,}   unpaid {s.unpaid:,}   "
-        f"open holds {s.open_holds:,} ({s.held_nano / NANO:,.2f}{money})   clicks {s.clicks:,}",
+        f"open holds {s.open_holds:,} ({s.held_nano / NANO:,.2f}{money})",
+        f"ads seen {s.seen:,}   clicks {s.clicks:,}   conversions {s.conversions:,}",
         f"spend {s.spend_nano / NANO:,.2f}{money}   CPM {s.cpm:.3f} paid by buyers, "
-        f"{s.publisher_cpm:.3f} received by publishers   eCPC {s.ecpc_nano / NANO:.4f}",
+        f"{s.publisher_cpm:.3f} received by publishers",
+        f"eCPC {s.ecpc_nano / NANO:.4f}   CPA {s.cpa_nano / NANO:.4f}",
         "",
         f"contacts {s.contacts:,} with {s.people:,} people: {s.customers:,} customers rented "
         f"(advertiser x person), re-rental {s.rerental_share:.1%}",
@@ -214,10 +250,11 @@ def render(summary: Summary) -> str:
             + [("buyers' total", f"{s.spend_nano / NANO:,.4f}", f"{sum(p.share for p in s.parties):.2%}")],
         ),
         *_table(
-            ("advertiser", "wins", "billed", "spend", "CPM", "people", "re-rental", "own", "clicks"),
+            ("advertiser", "wins", "billed", "spend", "CPM", "people", "re-rental", "own", "clicks", "conv."),
             [
                 (r.name, f"{r.wins:,}", f"{r.billed:,}", f"{r.spend_nano / NANO:,.2f}", f"{r.cpm:.3f}",
-                 f"{r.people:,}", f"{r.rerental_share:.1%}", f"{r.own_share:.1%}", f"{r.clicks:,}")
+                 f"{r.people:,}", f"{r.rerental_share:.1%}", f"{r.own_share:.1%}", f"{r.clicks:,}",
+                 f"{r.conversions:,}")
                 for r in s.advertisers
             ],
         ),
@@ -235,6 +272,10 @@ def render(summary: Summary) -> str:
                 (r.name, f"{r.auctions:,}", f"{r.sold:,}", f"{r.publisher_nano / NANO:,.2f}", f"{r.publisher_cpm:.3f}")
                 for r in s.publishers
             ],
+        ),
+        *_table(
+            ("held out by", "people", "opportunities"),
+            [(r.name, f"{r.people:,}", f"{r.opportunities:,}") for r in s.holdouts],
         ),
         *_table(("fate of bids", "bids", "meaning"), [(r.name, f"{r.bids:,}", r.meaning) for r in s.fates]),
     ]  # fmt: skip

@@ -1,8 +1,11 @@
 """The compiled loop of a simulation: deliver what is due, draw a visit, trade, schedule what the sale causes.
 
-A seen impression arrives view_delay after the sale, a click click_delay after it; with constant delays two rings in
-order of sale are in order of time. Events carry their own time, so the market's clock never runs backwards.
+A seen impression arrives view_delay after the sale, a click click_delay, a conversion conversion_delay after it; with
+constant delays three rings in order of sale are in order of time. Events carry their own time, so the market's clock
+never runs backwards.
 """
+
+from typing import Final
 
 import numpy as np
 from numba import carray, njit
@@ -11,15 +14,17 @@ from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction.sell import trade
-from exchange.population import fill, truth_of, visit_of
+from exchange.population import converts, fill, truth_of, visit_of
 
 SOLD = mk.SOLD
+FAR_NS: Final = 2**62
 PENDING = mk.shape([("due_ns", "i8"), ("serial", "i8"), ("auction_id", "u8")])
 # Where the loop stands, so that it can stop for room and go on.
 CURSOR = mk.shape(
     [
         ("t", "i8"), ("imp", "i8"), ("views_head", "i8"), ("views_tail", "i8"), ("clicks_head", "i8"),
-        ("clicks_tail", "i8"), ("view_delay_ns", "i8"), ("click_delay_ns", "i8"),
+        ("clicks_tail", "i8"), ("conversions_head", "i8"), ("conversions_tail", "i8"),
+        ("view_delay_ns", "i8"), ("click_delay_ns", "i8"), ("conversion_delay_ns", "i8"),
     ]
 )  # fmt: skip
 
@@ -34,29 +39,38 @@ def push(ring, tail, due_ns, serial, auction_id):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def deliver(v, campaigns, cursor, views, clicks, now_ns):  # type: ignore[no-untyped-def]
-    """Carry out every impression and click due by now_ns, in order of time, impressions first. Returns a status."""
-    while True:
-        view = views[cursor.views_head & (views.size - 1)]
-        click = clicks[cursor.clicks_head & (clicks.size - 1)]
-        has_view = cursor.views_head < cursor.views_tail and view.due_ns <= now_ns
-        has_click = cursor.clicks_head < cursor.clicks_tail and click.due_ns <= now_ns
-        if has_view and (not has_click or view.due_ns <= click.due_ns):
-            status, _ = aw.event(v, campaigns, mk.KIND_IMPRESSION, view.serial, view.auction_id, view.due_ns)
-            if status != st.DONE:
-                return status
-            cursor.views_head += 1
-        elif has_click:
-            status, _ = aw.event(v, campaigns, mk.KIND_CLICK, click.serial, click.auction_id, click.due_ns)
-            if status != st.DONE:
-                return status
-            cursor.clicks_head += 1
-        else:
-            return st.DONE
+def due(ring, head, tail):  # type: ignore[no-untyped-def]
+    """When the oldest event of a ring is due, ns; FAR_NS when there is none."""
+    return ring[head & (ring.size - 1)].due_ns if head < tail else np.int64(FAR_NS)
 
 
 @njit(cache=True, nogil=True)
-def run_until(venue, campaigns, settings, people, placements, tails, rows, bits, cursors, views, clicks, visits, end):  # type: ignore[no-untyped-def]
+def deliver(v, campaigns, cursor, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
+    """Carry out every event due by now_ns in order of time: impressions, then clicks, then conversions. A status."""
+    while True:
+        view = due(views, cursor.views_head, cursor.views_tail)
+        click = due(clicks, cursor.clicks_head, cursor.clicks_tail)
+        conversion = due(conversions, cursor.conversions_head, cursor.conversions_tail)
+        if min(view, click, conversion) > now_ns:
+            return st.DONE
+        if view <= click and view <= conversion:
+            pending, kind = views[cursor.views_head & (views.size - 1)], mk.KIND_IMPRESSION
+        elif click <= conversion:
+            pending, kind = clicks[cursor.clicks_head & (clicks.size - 1)], mk.KIND_CLICK
+        else:
+            pending, kind = conversions[cursor.conversions_head & (conversions.size - 1)], mk.KIND_CONVERSION
+        status, _ = aw.event(v, campaigns, kind, pending.serial, pending.auction_id, pending.due_ns)
+        if status != st.DONE:
+            return status
+        cursor.views_head += kind == mk.KIND_IMPRESSION
+        cursor.clicks_head += kind == mk.KIND_CLICK
+        cursor.conversions_head += kind == mk.KIND_CONVERSION
+
+
+@njit(cache=True, nogil=True)
+def run_until(  # type: ignore[no-untyped-def]
+    venue, campaigns, settings, people, placements, tails, rows, bits, cursors, views, clicks, conversions, visits, end
+):
     """Hold the auctions of the visits cursor.t .. end - 1. Stops early when venue[0].status asks for room."""
     v, s, cursor, visit = venue[0], settings[0], cursors[0], visits[0]
     sold = carray(st.at(v.sold), (v.imps_max, v.n_slots), SOLD)
@@ -64,7 +78,7 @@ def run_until(venue, campaigns, settings, people, placements, tails, rows, bits,
     while cursor.t < end:
         visit_of(s, placements, cursor.t, visit)
         if cursor.imp == 0:
-            v.status = deliver(v, campaigns, cursor, views, clicks, visit.now_ns)
+            v.status = deliver(v, campaigns, cursor, views, clicks, conversions, visit.now_ns)
             if v.status != st.DONE:
                 return
             fill(v, s, people, placements, tails, rows, bits, visit)
@@ -82,17 +96,22 @@ def run_until(venue, campaigns, settings, people, placements, tails, rows, bits,
                     due_ns = visit.now_ns + cursor.view_delay_ns
                     push(views, cursor.views_tail, due_ns, award.serial, award.auction_id)
                     cursor.views_tail += 1
-                if clicked:
-                    due_ns = visit.now_ns + cursor.click_delay_ns
-                    push(clicks, cursor.clicks_tail, due_ns, award.serial, award.auction_id)
-                    cursor.clicks_tail += 1
+                if not clicked:
+                    continue
+                due_ns = visit.now_ns + cursor.click_delay_ns
+                push(clicks, cursor.clicks_tail, due_ns, award.serial, award.auction_id)
+                cursor.clicks_tail += 1
+                if converts(s, visit.t, k, slot):
+                    due_ns = visit.now_ns + cursor.conversion_delay_ns
+                    push(conversions, cursor.conversions_tail, due_ns, award.serial, award.auction_id)
+                    cursor.conversions_tail += 1
         cursor.imp = 0
         cursor.t += 1
 
 
 @njit(cache=True, nogil=True)
-def deliver_until(venue, campaigns, cursors, views, clicks, now_ns):  # type: ignore[no-untyped-def]
+def deliver_until(venue, campaigns, cursors, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
     """`deliver` for the end of a run, when no visit follows. Returns a status."""
     v = venue[0]
-    v.status = deliver(v, campaigns, cursors[0], views, clicks, now_ns)
+    v.status = deliver(v, campaigns, cursors[0], views, clicks, conversions, now_ns)
     return v.status

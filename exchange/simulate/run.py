@@ -11,7 +11,7 @@ import numpy as np
 
 from exchange import market as mk
 from exchange import state as st
-from exchange.auction.venue import Venue
+from exchange.auction.venue import EVENT_COUNTS, Venue
 from exchange.config import SEED_MAX, Config, ConfigError, config_hash, load_config
 from exchange.opening import load_lists, meta_of
 from exchange.population import VISIT_RECORD, Population
@@ -45,10 +45,7 @@ class Run:
         keys = (
             "n_auctions",
             "n_sold",
-            "n_impressions",
-            "n_clicks",
-            "n_releases",
-            "n_unpaid",
+            *EVENT_COUNTS.values(),
             "clearing_nano",
             "billed_nano",
         )
@@ -124,8 +121,12 @@ class Simulation:
         self.cursor = np.zeros(1, CURSOR)
         self.cursor["view_delay_ns"] = config.population.view_delay_ms * 1_000_000
         self.cursor["click_delay_ns"] = config.population.click_delay_ms * 1_000_000
+        self.cursor["conversion_delay_ns"] = config.population.conversion_delay_ms * 1_000_000
         self.views = _ring(config, config.population.view_delay_ms)
         self.clicks = _ring(config, config.population.click_delay_ms)
+        # conversions are rare and late: their ring starts small and grows between chunks (`_widen`)
+        self.chunk_room = 1 << (2 * CHUNK * max(1, len(config.auction.slots)) - 1).bit_length()
+        self.conversions = np.zeros(self.chunk_room, PENDING)
         self.visits = np.zeros(1, VISIT_RECORD)
         self.elapsed_s = 0.0
         self.done = 0
@@ -136,9 +137,10 @@ class Simulation:
         first, end = int(self.cursor["t"][0]), int(self.cursor["t"][0]) + visits
         while (at := int(self.cursor["t"][0])) < end:
             began = time.perf_counter()
+            self._widen()
             run_until(
                 self.venue.record, self.venue.campaigns, p.settings, p.known, p.places, p.tails, p.rows, p.bits,
-                self.cursor, self.views, self.clicks, self.visits, min(end, at + CHUNK),
+                self.cursor, self.views, self.clicks, self.conversions, self.visits, min(end, at + CHUNK),
             )  # fmt: skip
             if self.venue.record["status"][0] != st.DONE:
                 self.venue.make_room()
@@ -147,11 +149,26 @@ class Simulation:
                 progress(int(self.cursor["t"][0]) - first, visits)
         self.done += visits
 
+    def _widen(self) -> None:
+        """Double the ring of conversions unless it has room for those of one more chunk. Raises ConfigError."""
+        head, tail = int(self.cursor["conversions_head"][0]), int(self.cursor["conversions_tail"][0])
+        old, size = self.conversions, self.conversions.size
+        if tail - head + self.chunk_room <= size:
+            return
+        if size >= RING_MAX:
+            raise ConfigError(f"population: {tail - head} conversions under way: lower cvr or the delay")
+        self.conversions = np.zeros(2 * size, PENDING)
+        under_way = np.arange(head, tail)
+        self.conversions[under_way & (2 * size - 1)] = old[under_way & (size - 1)]
+
     def finish(self) -> Run:
         """Deliver what is under way, release what is left of the holds, close the ledger."""
-        far = int(self.venue.record["now_ns"][0]) + self.config.server.hold_s * mk.NANO
+        population = self.config.population
+        delay_ms = max(population.view_delay_ms, population.click_delay_ms, population.conversion_delay_ms)
         venue = self.venue
-        while deliver_until(venue.record, venue.campaigns, self.cursor, self.views, self.clicks, far) != st.DONE:
+        far = int(venue.record["now_ns"][0]) + max(self.config.server.hold_s * mk.NANO, delay_ms * 1_000_000)
+        rings = (self.views, self.clicks, self.conversions)
+        while deliver_until(venue.record, venue.campaigns, self.cursor, *rings, far) != st.DONE:
             venue.make_room()
         venue.tick(int(venue.record["now_ns"][0]) + self.config.server.hold_s * mk.NANO)
         found: Ledger | None = None

@@ -47,14 +47,16 @@ def _campaigns(run: Run, money: str) -> list[str]:
 
 def _totals(counted: dict[str, Any], money: str) -> list[str]:
     """What the venue counted, for a run without a ledger."""
-    auctions, sold, billed = counted["n_auctions"], counted["n_sold"], counted["n_impressions"]
-    spend, clicks = counted["billed_nano"], counted["n_clicks"]
-    cpm = 1000 * spend / NANO / billed if billed else 0.0
-    ecpc = spend / NANO / clicks if clicks else 0.0
+    auctions, sold, spend = counted["n_auctions"], counted["n_sold"], counted["billed_nano"]
+    seen = counted["n_impressions"] + counted["n_views"]
+    clicks, conversions = (counted[f"n_{what}"] + counted[f"n_billed_{what}"] for what in ("clicks", "conversions"))
+    billed = counted["n_impressions"] + counted["n_billed_clicks"] + counted["n_billed_conversions"]
+    cpm, ecpc, cpa = (spend / NANO / n if n else 0.0 for n in (seen / 1000, clicks, conversions))
     return [
         f"auctions {auctions:,}   sold {sold:,} ({sold / auctions if auctions else 0:.1%})   billed {billed:,}   "
-        f"released {counted['n_releases']:,}   clicks {clicks:,}",
-        f"spend {spend / NANO:,.2f} {money}   CPM {cpm:.3f}   eCPC {ecpc:.4f}",
+        f"released {counted['n_releases']:,}",
+        f"ads seen {seen:,}   clicks {clicks:,}   conversions {conversions:,}",
+        f"spend {spend / NANO:,.2f} {money}   CPM {cpm:.3f}   eCPC {ecpc:.4f}   CPA {cpa:.4f}",
         "no ledger, so no split and no people: run with --ledger wins for the waterfall and the rents",
     ]
 

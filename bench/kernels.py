@@ -55,7 +55,7 @@ def draws(n):  # type: ignore[no-untyped-def]
 def write_auctions(venue, opportunity, sold, n):  # type: ignore[no-untyped-def]
     """Append `n` auction rows to the open block, as a sale does."""
     for _ in range(n):
-        rows.auction_row(venue[0], opportunity[0], sold[0], 8, 8)
+        rows.auction_row(venue[0], opportunity[0], sold[0], 8, 8, 0)
 
 
 @njit(cache=True, nogil=True)

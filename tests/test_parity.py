@@ -7,6 +7,7 @@ signed links in the order in which the simulation delivers its own.
 import asyncio
 import heapq
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -50,6 +51,10 @@ class Client:
         return int(head.split(b" ", 2)[1]), await self.reader.readexactly(length)
 
 
+def slot_of(bid: dict[str, Any]) -> int:
+    return int(bid.get("ext", {}).get("rentier", {}).get("slot", 0))
+
+
 async def drive(live: Live, visits: int) -> int:
     """Send the population's visits and deliver what they cause, as the simulation's loop does. Returns 200s."""
     population = Population(live.config, salt(live.folder))
@@ -78,13 +83,13 @@ async def drive(live: Live, visits: int) -> int:
         answered += 1
         response = msgspec.json.decode(body)
         bids = [bid for seat in response["seatbid"] for bid in seat["bid"]]
-        for bid in sorted(bids, key=lambda bid: int(bid["impid"])):
+        for bid in sorted(bids, key=lambda bid: (int(bid["impid"]), slot_of(bid))):
             token = bid["burl"].partition("/i?t=")[2]
-            imp_ix = int(bid["impid"]) - 1
-            seen, clicked = population.truth(visit, imp_ix)
-            for what, happens in enumerate((seen, clicked, clicked and population.converts(visit, imp_ix))):
+            imp_ix, slot = int(bid["impid"]) - 1, slot_of(bid)
+            seen, clicked = population.truth(visit, imp_ix, slot)
+            for what, happens in enumerate((seen, clicked, clicked and population.converts(visit, imp_ix, slot))):
                 if happens:
-                    heapq.heappush(due, (now_ns + delays_ns[what], what, 2 * t + imp_ix, token))
+                    heapq.heappush(due, (now_ns + delays_ns[what], what, (2 * t + imp_ix) * 16 + slot, token))
     end_ns = int(live.venue.record["now_ns"][0]) + max(live.config.server.hold_s * mk.NANO, *delays_ns)
     await deliver(end_ns)
     return answered
@@ -112,7 +117,12 @@ def contacts_of(venue: Venue) -> dict[tuple[int, int], tuple[int, ...]]:
     return found
 
 
-def run_both(tmp_path: Path, visits: int) -> tuple[Live, Simulation, Ledger, Ledger]:
+def with_auction(text: str, auction: str) -> str:
+    """A config with more lines in its [auction]."""
+    return text.replace("increment_cpm = 0.01\n", f"increment_cpm = 0.01\n{auction}")
+
+
+def run_both(tmp_path: Path, visits: int, auction: str = "") -> tuple[Live, Simulation, Ledger, Ledger]:
     people = tmp_path / "people.csv"
     people.write_text("user_id,segments\n" + "".join(f"p{i},gaming|loyal\n" for i in range(0, 1500, 7)))
     listed = tmp_path / "customers.csv"
@@ -121,9 +131,10 @@ def run_both(tmp_path: Path, visits: int) -> tuple[Live, Simulation, Ledger, Led
     text = eight_rules(
         str(tmp_path / "live"), server="test_clock = true", extra=known + 'journal = "full"', listed=listed
     )
-    live, answered = uvloop.run(serve_visits(parse_config(text), visits))
+    live, answered = uvloop.run(serve_visits(parse_config(with_auction(text, auction)), visits))
     assert answered > visits * 0.2
-    config = parse_config(eight_rules(str(tmp_path / "sim"), extra=known + 'journal = "bids"', listed=listed))
+    text = eight_rules(str(tmp_path / "sim"), extra=known + 'journal = "bids"', listed=listed)
+    config = parse_config(with_auction(text, auction))
     simulation = Simulation(config, None, salt=salt(tmp_path / "live"))
     simulation.run(visits)
     run = simulation.finish()
@@ -165,6 +176,29 @@ def test_server_equals_simulation_equals_replay(tmp_path: Path) -> None:
     again = compare(live.config, tmp_path / "live")
     assert again.differences == []
     assert again.inputs > 10_000
+
+
+def test_positions_and_reserves_are_the_same_served_and_simulated(tmp_path: Path) -> None:
+    """GSP over three positions with a seat's and an audience's reserve; clicks thin out with the position."""
+    auction = """format = "gsp"
+slots = [1.0, 0.5, 0.1]
+[[auction.reserve]]
+seat = "adv1"
+floor_cpm = 1.4
+[[auction.reserve]]
+target = "seg one of [sports] and country in [FR]"
+values = { uniform = [0.0, 1.8] }
+"""
+    live, simulation, served, simulated = run_both(tmp_path, 4_000, auction)
+    assert_equal_worlds(live, simulation, served, simulated)
+    assert set(served.wins["slot"].tolist()) == {0, 1, 2}
+    of_slot = [served.wins["slot"] == slot for slot in range(3)]
+    clicks = served.events[served.events["kind"] == mk.KIND_CLICK]["slot"]
+    shares = [int((clicks == slot).sum()) / int(of_slot[slot].sum()) for slot in range(3)]
+    assert shares[0] > 1.3 * shares[1] > 2 * shares[2]
+    assert (served.auctions["floor_nano"] >= 900_000).any()
+    assert compare(live.config, tmp_path / "live").differences == []
+    assert reconcile(served).differences == []
 
 
 @pytest.mark.torture

@@ -16,7 +16,17 @@ from exchange.rent.names import Names
 from exchange.rent.reconcile import reconcile
 from tests.naive import Naive, contact_of, differences
 from tests.naive_terms import Remote, Request, campaign, market, offer
-from tests.test_state import OWN_PEOPLE, PEOPLE, SECOND, START, balanced, live, mixed
+from tests.test_state import (
+    OWN_PEOPLE,
+    PEOPLE,
+    SECOND,
+    START,
+    balanced,
+    billed_by_event,
+    every_format,
+    live,
+    mixed,
+)
 
 STREAMS = ("auctions", "bids", "wins", "events")
 MONEY = ("available", "spent", "held", "wins", "budget")
@@ -33,13 +43,13 @@ def opened(config: Config, folder) -> Venue:
     return venue
 
 
-def lived(config: Config, folder, seed: int, steps: int = 300) -> tuple[Venue, Naive, int]:
+def lived(config: Config, folder, seed: int, steps: int = 300, formats=(1, 2, 2)) -> tuple[Venue, Naive, int]:
     """A venue and its twin after a random life."""
     venue = opened(config, folder)
     naive = Naive(config, venue)
     for advertiser in ("beta", "delta"):
         naive.own(advertiser, venue, OWN_PEOPLE)
-    return venue, naive, live(venue, naive, random.Random(seed), steps)
+    return venue, naive, live(venue, naive, random.Random(seed), steps, formats=formats)
 
 
 def killed(folder, target):
@@ -51,14 +61,17 @@ def killed(folder, target):
 def holds(venue: Venue) -> list[tuple[int, ...]]:
     """The open holds, oldest first."""
     awards = venue.arrays["awards"]
-    names = ("serial", "auction_id", "person_key", "hold_nano", "expires_ns", "campaign", "advertiser", "clicked")
+    names = ("serial", "auction_id", "person_key", "hold_nano", "expires_ns", "campaign", "advertiser", "clicked",
+             "slot", "bill")  # fmt: skip
     return sorted(tuple(int(a[n]) for n in names) for a in awards[awards["status"] == mk.HELD])
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(4))
 def test_money_holds_and_contacts_come_back(tmp_path, seed):
-    config = mixed(seed)
-    venue, naive, now = lived(config, tmp_path / "a", seed)
+    config, formats = mixed(seed), (1, 2, 2)
+    if seed == 3:  # positions, losers that pay, holds for clicks
+        config, formats = billed_by_event(mixed(seed, **every_format(0))), tuple(mk.FORMATS.values())
+    venue, naive, now = lived(config, tmp_path / "a", seed, formats=formats)
     again = opened(config, killed(tmp_path / "a", tmp_path / "b"))
     balanced(again)
     n = venue.n_campaigns

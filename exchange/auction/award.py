@@ -168,7 +168,10 @@ def teach(v, campaigns, o, bids, n_local, order, n_sold, imps, result):  # type:
     fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
     rules = carray(st.at(v.rules), (v.n_rules, 3), np.int64)
     score_kind, best_ppm = fm.TABLE[o.format, fm.SCORE], rate_of(v, o, 0)
-    taken = full(v, o, n_sold)
+    taken, bar = full(v, o, n_sold), np.int64(0)
+    if taken:
+        last = bids[order[n_sold - 1]]
+        bar = fm.score_of(score_kind, last, last.price_nano)
     for i in range(n_local):
         bid = bids[i]
         if bid.fate == codes.HOLDOUT:
@@ -183,7 +186,6 @@ def teach(v, campaigns, o, bids, n_local, order, n_sold, imps, result):  # type:
             if result.won:
                 needed = max(needed, bid.next_nano)
             elif taken:
-                last = bids[order[n_sold - 1]]
-                needed = max(needed, fm.least_bid(score_kind, bid, fm.score_of(score_kind, last, last.price_nano)))
+                needed = max(needed, fm.least_bid(score_kind, bid, bar))
             result.min_to_win = total_for(bid, fees[bid.campaign], needed, best_ppm)
         call_learn(rules[me.rule, 1], bid.value_nano, imps[i], me, result)

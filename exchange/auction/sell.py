@@ -52,6 +52,8 @@ def match_only(venue):  # type: ignore[no-untyped-def]
 def terms_of(v, o, me, bid):  # type: ignore[no-untyped-def]
     """Write the terms on which a local bid competes: its floor, what it pays for, its weight."""
     bid.floor_nano = o.floor_nano
+    bid.slope = np.uint8(1)
+    bid.offset_nano = 0
     if v.n_reserves > 0:
         bid.floor_nano = floor_for(v, o.imp_ix, bid.seat, o.floor_nano)
         rank_by_values(v, o.imp_ix, bid)
@@ -59,21 +61,25 @@ def terms_of(v, o, me, bid):  # type: ignore[no-untyped-def]
     bid.pctr_ppb = o.pctr_ppb if o.pctr_ppb > 0 else me.pctr_ppb
     bid.rate_ppb = rate_of_event(bid.bill, bid.pctr_ppb, me.pcvr_ppb)
     bid.quality_ppm = me.quality_ppm
+    bid.slot = np.int16(-1)
+    bid.paid_nano = 0
 
 
 @njit(cache=True, nogil=True)
-def blank(bid):  # type: ignore[no-untyped-def]
-    """What a bid is before anything is said of it: per impression, weighed at its price, without a position."""
-    bid.rate_ppb = mk.ONE_PPB
-    bid.pctr_ppb = 0
-    bid.quality_ppm = fm.PPM
+def remote_terms_of(v, o, bid):  # type: ignore[no-untyped-def]
+    """The same for a remote bid, whose deal has set its floor: it pays per impression and weighs what it bids."""
     bid.slope = np.uint8(1)
     bid.offset_nano = 0
+    if v.n_reserves > 0:
+        if bid.seat != 0:
+            bid.floor_nano = floor_for(v, o.imp_ix, bid.seat, bid.floor_nano)
+        rank_by_values(v, o.imp_ix, bid)
     bid.bill = np.uint8(mk.BILL_IMPRESSION)
+    bid.pctr_ppb = 0
+    bid.rate_ppb = mk.ONE_PPB
+    bid.quality_ppm = fm.PPM
     bid.slot = np.int16(-1)
     bid.paid_nano = 0
-    bid.price_nano = 0
-    bid.next_nano = 0
 
 
 @njit(cache=True, nogil=True)
@@ -148,7 +154,6 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
             if not admitted(v, me, contact_at, contacts, o.person_key):
                 continue
             bid = bids[n]
-            blank(bid)
             bid.campaign = c
             bid.line = line if me.n_lines == 1 else turn(v, o, me, c, found, line)
             bid.remote_ix = -1
@@ -182,7 +187,6 @@ def invite(v, o, bids, n):  # type: ignore[no-untyped-def]
         if remote[r].imp_ix != o.imp_ix:
             continue
         bid = bids[n]
-        blank(bid)
         bid.campaign = -1
         bid.line = -1
         bid.remote_ix = r
@@ -194,10 +198,7 @@ def invite(v, o, bids, n):  # type: ignore[no-untyped-def]
         bid.floor_nano = max(o.floor_nano, remote[r].floor_nano)
         bid.entity = remote[r].entity
         bid.seat = remote[r].seat
-        if v.n_reserves > 0:
-            if bid.seat != 0:
-                bid.floor_nano = floor_for(v, o.imp_ix, bid.seat, bid.floor_nano)
-            rank_by_values(v, o.imp_ix, bid)
+        remote_terms_of(v, o, bid)
         bid.advertiser = remote[r].advertiser
         bid.contacts = np.uint32(0)
         bid.flags = np.uint8(0)

@@ -46,23 +46,33 @@ def scale_of(bill, rate_ppb, best_ppm):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def weigh_event(bid, fee, gross, most_nano, best_ppm):  # type: ignore[no-untyped-def]
+    """Write gross, unit and net of a bid for an event that is not just the impression."""
+    a, b = scale_of(bid.bill, bid.rate_ppb, best_ppm)
+    bid.gross_nano, bid.unit_nano, bid.net_nano = gross, np.int64(0), np.int64(0)
+    if b == 0:
+        return
+    over = float(gross) * float(a) >= float(UNREACHED) * float(b)
+    event = np.int64(UNREACHED) if over else muldiv(gross, a, b)
+    clamped = min(event, most_nano)
+    if clamped < event:
+        bid.gross_nano = muldiv(clamped, b, a)
+    bid.unit_nano = net_of(fee, clamped)
+    bid.net_nano = muldiv(bid.unit_nano, b, a)
+
+
+@njit(cache=True, nogil=True)
 def weigh(bid, fee, gross, most_nano, best_ppm):  # type: ignore[no-untyped-def]
     """Write gross, unit and net bid and the fate of a local bid; its bill, rate_ppb and floor_nano are set.
 
     gross: the rule's price, 0 to PRICE_MAX_NANO; most_nano: the money left.
     """
-    a, b = scale_of(bid.bill, bid.rate_ppb, best_ppm)
-    bid.gross_nano, bid.unit_nano, bid.net_nano = gross, np.int64(0), np.int64(0)
-    if b > 0:
-        event = gross
-        if a != b:
-            over = float(gross) * float(a) >= float(UNREACHED) * float(b)
-            event = np.int64(UNREACHED) if over else muldiv(gross, a, b)
-        clamped = min(event, min(most_nano, np.int64(EVENT_MAX_NANO)))
-        if clamped < event:
-            bid.gross_nano = clamped if a == b else muldiv(clamped, b, a)
-        bid.unit_nano = net_of(fee, clamped)
-        bid.net_nano = bid.unit_nano if a == b else muldiv(bid.unit_nano, b, a)
+    if bid.bill == mk.BILL_IMPRESSION and best_ppm == PPM:  # the usual bid: the event is the impression
+        bid.gross_nano = min(gross, most_nano)
+        bid.unit_nano = net_of(fee, bid.gross_nano)
+        bid.net_nano = bid.unit_nano
+    else:
+        weigh_event(bid, fee, gross, min(most_nano, np.int64(EVENT_MAX_NANO)), best_ppm)
     bid.fate = np.uint16(codes.WON)
     if gross <= 0:
         bid.fate = np.uint16(codes.NO_BID)

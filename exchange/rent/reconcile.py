@@ -173,13 +173,15 @@ def _sold(books: _Books) -> Iterator[Break]:
     yield "I6", "wins", wins, ~sold, "auction_id", "an auction row with sold = 1", "none"
     wins_of = np.bincount(row[row >= 0], minlength=len(auctions))
     yield "I6", "auctions", auctions, (auctions["sold"] == 1) & (wins_of == 0), "sold", "a win row", "none"
-    known = row >= 0
-    sums = np.zeros(len(auctions), np.int64)
-    np.add.at(sums, row[known], wins["clearing_nano"][known])
-    # what a click or a conversion costs is no price per impression: such imps have no sum to compare
-    per_event = np.bincount(row[known & (wins["bill"] != m.BILL_IMPRESSION)], minlength=len(auctions)) > 0
-    broken = (auctions["sold"] == 1) & (wins_of > 0) & ~per_event & (auctions["clearing_nano"] != sums)
-    yield "I6", "auctions", auctions, broken, "clearing_nano", sums, auctions["clearing_nano"]
+    if sold.any():
+        known = row >= 0
+        sums = np.zeros(len(auctions), np.int64)
+        np.add.at(sums, row[known], wins["clearing_nano"][known])
+        # what a click or a conversion costs is no price per impression: such imps have no sum to compare
+        per_event = np.bincount(row[known & (wins["bill"] != m.BILL_IMPRESSION)], minlength=len(auctions)) > 0
+        price = auctions["clearing_nano"][row]
+        broken = sold & ~per_event[row] & (price != sums[row])
+        yield "I6", "wins", wins, broken, "clearing_nano", price, sums[row]
 
 
 def _bids(books: _Books) -> Iterator[Break]:

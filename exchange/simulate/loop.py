@@ -91,7 +91,8 @@ def run_until(  # type: ignore[no-untyped-def]
                 award = sold[k, slot]
                 if award.serial < 0:
                     break
-                seen, clicked = truth_of(s, place, visit.t, k, slot, slots[slot] / slots[0])
+                share = slots[slot] / slots[0] if slot > 0 else 1.0
+                seen, clicked = truth_of(s, place, visit.t, k, slot, share)
                 if seen:
                     due_ns = visit.now_ns + cursor.view_delay_ns
                     push(views, cursor.views_tail, due_ns, award.serial, award.auction_id)

@@ -390,6 +390,20 @@ def test_the_ring_of_conversions_grows_and_changes_nothing(monkeypatch: pytest.M
     assert small[0] == large[0] and 128 < small[1] < large[1]
 
 
+def test_a_ring_that_grows_keeps_what_is_under_way_in_its_order() -> None:
+    simulation = Simulation(clicking())
+    size = simulation.conversions.size
+    head, tail = size - 5, size + 9  # it goes round the end
+    simulation.cursor["conversions_head"], simulation.cursor["conversions_tail"] = head, tail
+    for k in range(head, tail):
+        simulation.conversions[k % size]["serial"] = k
+    simulation._widen()
+    wide = simulation.conversions
+    assert wide.size == 2 * size and [int(wide[k % wide.size]["serial"]) for k in range(head, tail)] == [
+        *range(head, tail)
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "to", "field"),
     [

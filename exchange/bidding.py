@@ -23,7 +23,8 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, from_dtype, njit, types
+from numba import from_dtype, njit, types
+from numba.core.ccallback import CFunc
 from numba.core.errors import NumbaExperimentalFeatureWarning
 from numba.extending import intrinsic
 
@@ -252,6 +253,27 @@ def call_feedback(address, me, kind, paid):  # type: ignore[no-untyped-def]
 # ---- compiling -------------------------------------------------------------------------------------------------
 
 
+class _NotAnInt(TypeError):
+    """A price that is of another type; its text is that type."""
+
+
+class _Callback(CFunc):  # type: ignore[misc]
+    """A C function that is compiled once: without a return type first, so that a float is seen before it is cut.
+
+    What is in the cache has passed this check.
+    """
+
+    def _compile_uncached(self) -> Any:
+        wanted = self._sig.return_type
+        compiled = self._compiler.compile(self._sig.args, None)
+        inferred = compiled.signature.return_type
+        if inferred == wanted:
+            return compiled
+        if wanted == types.int64 and not isinstance(inferred, (types.Integer, types.Boolean)):
+            raise _NotAnInt(str(inferred))
+        return self._compiler.compile(self._sig.args, wanted)
+
+
 class Rules:
     """The compiled rules of a venue: `table` int64[n, 3] of addresses (price, learn, feedback or 0).
 
@@ -299,17 +321,13 @@ class Rules:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                if part == "price":
-                    probe = njit(cache=True)(function)
-                    probe.compile(args)
-                    inferred = probe.overloads[args].signature.return_type
-                    if not isinstance(inferred, (types.Integer, types.Boolean)):
-                        raise RuleError(
-                            f"rule {name}: price() returns {inferred}, expected an int: wrap it in int(...)"
-                        )
-                compiled = cfunc(returns(*args), cache=True)(function)
+                compiled = _Callback(function, (args, returns), {}, {})
+                compiled.enable_caching()
+                compiled.compile()
             except KeyError as error:
                 raise RuleError(f"rule {name}: {part}() reads {error}, which is neither a knob nor a field") from None
+            except _NotAnInt as error:
+                raise RuleError(f"rule {name}: price() returns {error}, expected an int: wrap it in int(...)") from None
         self._alive.append(compiled)
         return int(compiled.address)
 

@@ -22,14 +22,14 @@ GROW: Final = 2  # the contact table is full
 ADDRESSES: Final = (
     "lines", "own_need", "alive", "rows", "seg_in", "seg_default", "seg_out", "query", "found",
     "opportunities", "remote", "sold", "bids", "imps", "results", "fees", "rules", "factors",
-    "people", "pairs", "contacts", "awards", "fate_counts",
+    "people", "pairs", "contacts", "awards", "fate_counts", "models",
     "auctions_block", "bids_block", "wins_block", "events_block",
 )  # fmt: skip
 COUNTS: Final = (
     "n_campaigns", "n_lines", "n_words", "n_rows", "n_segs", "n_groups", "n_advertisers", "n_rules", "n_factors",
     "n_endpoints", "query_max", "imps_max", "remote_max", "bids_max", "n_remote",
     "people_size", "people_used", "pairs_size", "pairs_used", "people_max", "awards_size",
-    "auctions_rows", "bids_rows", "wins_rows", "events_rows",
+    "auctions_rows", "bids_rows", "wins_rows", "events_rows", "n_models",
 )  # fmt: skip
 SETTINGS: Final = (
     "seed", "now_ns", "day", "wake_ns", "hold_ns", "auction", "serial", "oldest", "seq", "worker",

@@ -20,6 +20,8 @@ BIDDING = mk.shape(
         ("value_nano", "i8"),
         ("floor_nano", "i8"),  # the least it may pay: the imp's floor, or its deal's
         ("entity", "u8"),  # who draws in a tie
+        ("pctr_ppb", "i8"),  # the rates it was valued with
+        ("pcvr_ppb", "i8"),
         ("campaign", "i4"),
         ("line", "i4"),
         ("remote_ix", "i4"),

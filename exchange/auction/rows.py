@@ -107,8 +107,8 @@ def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type
         me = campaigns[bid.campaign]
         row.campaign = me.id
         row.purpose = me.purpose
-        row.pctr_ppb = me.pctr_ppb
-        row.pcvr_ppb = me.pcvr_ppb
+        row.pctr_ppb = np.uint32(bid.pctr_ppb)
+        row.pcvr_ppb = np.uint32(bid.pcvr_ppb)
     row.creative = out.creative_id
     row.advertiser = bid.advertiser
     row.seat = bid.seat

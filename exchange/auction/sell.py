@@ -13,7 +13,7 @@ from exchange import state as st
 from exchange.auction import rows
 from exchange.auction.award import award, judge, teach
 from exchange.auction.formats import BIDDING
-from exchange.auction.value import FACTOR, value_of
+from exchange.auction.value import FACTOR, rates_of, value_of
 from exchange.audience import match as mt
 from exchange.bidding import call_price
 from exchange.openrtb import codes
@@ -78,9 +78,12 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # t
     imp.media = np.int64(o.media)
     imp.hour = np.int64(o.hour)
     imp.format = np.int64(o.format)
-    imp.pctr = me.pctr_ppb * 1e-9
-    imp.pcvr = me.pcvr_ppb * 1e-9
-    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments)
+    bid.pctr_ppb, bid.pcvr_ppb = rates_of(v, o, me, bid)
+    imp.pctr = bid.pctr_ppb * 1e-9
+    imp.pcvr = bid.pcvr_ppb * 1e-9
+    bid.value_nano = value_of(
+        me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, bid.pctr_ppb, bid.pcvr_ppb
+    )
     if o.test == 0:
         me.asked += 1
     gross = call_price(rules[me.rule, 0], bid.value_nano, imp, me)

@@ -73,7 +73,7 @@ def run_until(venue, campaigns, settings, people, placements, tails, rows, bits,
         for k in range(visit.n_imps):
             if sold[k].serial < 0:
                 continue
-            seen, clicked = truth_of(s, place, visit.t, k)
+            seen, clicked = truth_of(s, place, people[visit.person], visit.t, k)
             if seen:
                 push(views, cursor.views_tail, visit.now_ns + cursor.view_delay_ns, sold[k].serial, sold[k].auction_id)
                 cursor.views_tail += 1

@@ -306,7 +306,7 @@ def test_without_weights_the_example_says_so(tmp_path):
 
 def test_true_click_rates_depend_on_device_and_hour_in_the_web_preset_only():
     """The truth by its definition for 4,000 visits, and the factors average to one."""
-    shares = {device: share for device, share in population.DEVICES}
+    shares = dict(population.DEVICES)
     assert abs(sum(share * population.DEVICE_LIFT[d] for d, share in shares.items()) - 1) < 0.001
     for preset in ("web", "plain"):
         config = load_config(ROOT / "configs" / "models" / "clicks.toml")

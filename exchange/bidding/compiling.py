@@ -102,10 +102,12 @@ class Rules:
             part, (dtype, None, None)
         )
         kinds = [ctypes.c_int64 if s is None else ctypes.c_void_p for s in shapes]
+        # made once: a record type with attributes takes long for the knobs of a whole library
+        records = [None if s is None else np.dtype((np.record, s)) for s in shapes]
         self.faults.setdefault(name, 0)
 
         def call(*args: Any) -> int:
-            views = [a if s is None else _record_at(a, s) for a, s in zip(args, shapes, strict=True)]
+            views = [a if s is None else _record_at(a, s) for a, s in zip(args, records, strict=True)]
             try:
                 answer = function(*views)
                 # what no price may be stays so in 64 bits
@@ -119,7 +121,7 @@ class Rules:
         return ctypes.cast(callback, ctypes.c_void_p).value or 0
 
 
-def _record_at(address: int, dtype: np.dtype[np.void]) -> Any:
+def _record_at(address: int, record: np.dtype[Any]) -> Any:
     """The record at an address, with attributes that read and write it in place."""
-    memory = (ctypes.c_char * dtype.itemsize).from_address(address)
-    return np.frombuffer(memoryview(memory), dtype=dtype, count=1).view(np.recarray)[0]
+    memory = (ctypes.c_char * record.itemsize).from_address(address)
+    return np.frombuffer(memoryview(memory), dtype=record, count=1)[0]

@@ -69,7 +69,10 @@ def plain_cell(device: int, media: int, hour: int, contacts: int, own: int) -> i
 
 
 @quick
-@given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255), st.integers(0, 2**32 - 1), st.integers(0, 1))
+@given(
+    st.integers(0, 8), st.integers(0, 8), st.integers(0, 30), st.integers(0, 6) | st.integers(0, 2**32 - 1),
+    st.integers(0, 1),
+)  # fmt: skip
 def test_every_impression_falls_into_the_nearest_cell(device, media, hour, contacts, own):
     numbers = np.uint8(device), np.uint8(media), np.uint8(hour), np.uint32(contacts), np.uint8(own)
     assert value.cell_of(*numbers) == plain_cell(device, media, hour, contacts, own)

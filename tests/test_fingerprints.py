@@ -28,7 +28,7 @@ def test_the_rule_is_what_it_was(name):
 
 def test_the_field_is_a_market_for_the_truth():
     """A rule that tells the truth wins often, earns something and is held by its budget, so that pacing shows."""
-    second, first = (fingerprints.played("truthful", form) for form in fingerprints.FORMATS)
+    second, first = (fingerprints.played("truthful", play) for play in ("second_price", "first_price"))
     assert 100 < second["wins"] < 300 and second["surplus_nano"] > 0.05e9
     assert min(first["spend_nano"], second["spend_nano"]) > 0.19e9
     assert 0 <= first["surplus_nano"] < 5e6  # it pays its valuation, but for the last of its money

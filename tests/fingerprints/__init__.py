@@ -21,7 +21,11 @@ FOLDER: Final = Path(__file__).parent
 AUCTIONS: Final = 1_000
 VALUES_CPM: Final = (0.05, 0.2, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0)
 FLOORS_CPM: Final = (0.0, 0.4, 1.2, 3.0)
-FORMATS: Final = ("second_price", "first_price")
+PLAYS: Final = {
+    "second_price": 'format = "second_price"',
+    "first_price": 'format = "first_price"',
+    "first_price, nobody told what wins": 'format = "first_price"\nmin_to_win = false',
+}
 NEW: Final = "a stranger"
 KNOWN: Final = "an own customer, rented 3 times, last a day ago"
 SEEN: Final = {NEW: {"contacts": 0, "own": 0, "since_s": -1}, KNOWN: {"contacts": 3, "own": 1, "since_s": 86_400}}
@@ -30,7 +34,7 @@ _MARKET: Final = """
 [exchange]
 seed = 20260105
 [auction]
-format = "{format}"
+{auction}
 [population]
 preset = "plain"
 people = 200
@@ -63,13 +67,13 @@ _FIELD: Final = (
 )
 
 
-def market(rule: str, form: str) -> Config:
+def market(rule: str, play: str) -> Config:
     """The rule against the field, with a budget for some two thirds of what the truth would buy."""
     me = ("me", rule, "{ uniform = [0.4, 2.4] }", "budget = 0.2")
     bidders = "".join(
         _CAMPAIGN.format(name=name, rule=rule, value=value, terms=terms) for name, rule, value, terms in (me, *_FIELD)
     )
-    return parse_config(_MARKET.format(format=form) + bidders, "fingerprint")
+    return parse_config(_MARKET.format(auction=PLAYS[play]) + bidders, "fingerprint")
 
 
 def bids(rule: Any, person: dict[str, int]) -> dict[str, list[int]]:
@@ -88,9 +92,9 @@ def bids(rule: Any, person: dict[str, int]) -> dict[str, list[int]]:
 
 
 @cache
-def played(rule: str, form: str) -> dict[str, int]:
+def played(rule: str, play: str) -> dict[str, int]:
     """What 1,000 auctions against the field came to; money in nano, of billed impressions."""
-    run = simulate(market(rule, form), AUCTIONS)
+    run = simulate(market(rule, play), AUCTIONS)
     assert run.ledger is not None
     ident = run.venue.campaigns[0]["id"]
     wins = run.ledger.wins[run.ledger.wins["campaign"] == ident]
@@ -119,7 +123,7 @@ def fingerprint(name: str) -> dict[str, Any]:
             "floor_cpm": list(FLOORS_CPM),
             **{who: bids(rule, person) for who, person in SEEN.items()},
         },
-        f"after {AUCTIONS:,} auctions": {form: played(name, form) for form in FORMATS},
+        f"after {AUCTIONS:,} auctions": {play: played(name, play) for play in PLAYS},
     }
 
 

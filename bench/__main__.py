@@ -41,6 +41,12 @@ def _journal(rounds: int) -> list[Result]:
     return kernels.journal(rounds)
 
 
+def _rules(rounds: int) -> list[Result]:
+    from bench import rules
+
+    return rules.measure(rounds)
+
+
 def _servers(*names: str) -> Callable[[int], list[Result]]:
     def run(rounds: int) -> list[Result]:
         from bench import servers
@@ -54,6 +60,7 @@ ITEMS: Final[dict[str, Callable[[int], list[Result]]]] = {
     "handler": _handler,
     "clearing": _clearing,
     "simulation": _simulation,
+    "rules": _rules,
     "journal": _journal,
     "servers": _servers("nobody", "local", "remote"),
 }

@@ -6,6 +6,7 @@ OpenRTB JSON, and decoding that gives the same opportunities. *Truths* (is it se
 here and reach the exchange only as events. All shares below are chosen defaults, round figures of the open web's order.
 """
 
+from math import cos, pi
 from typing import Any, Final
 
 import msgspec
@@ -47,9 +48,14 @@ BLOCKED_CATS: Final = ("IAB25", "IAB26", "IAB7-39", "IAB9-9")
 PER_SITE: Final = 4  # placements of one site
 SECOND_IMP_SHARE: Final = 0.1  # placements that sell two banners on one page
 SEEN_SIGMA: Final = 0.5  # log-sd of placements' true click rates
+# What a person's device does to his true click rate (mean 1 over DEVICES), and how far the rate swings over the day
+# about its mean, highest at CLICK_HOUR: so that a click model has something to learn. Neither in the plain preset.
+DEVICE_LIFT: Final = {"phone": 1.2, "desktop": 0.82, "tablet": 1.1, "ctv": 0.1}
+HOUR_SWING: Final = 0.5
+CLICK_HOUR: Final = 20
 
 VISIT_RECORD: Final = mk.shape([("t", "i8"), ("now_ns", "i8"), ("person", "u4"), ("placement", "u4"), ("n_imps", "i4")])
-PERSON_RECORD: Final = mk.shape([("key", "u8"), ("segments", "u4"), ("country", "u1"), ("device", "u1")])
+PERSON_RECORD: Final = mk.shape([("key", "u8"), ("ctr", "f8"), ("segments", "u4"), ("country", "u1"), ("device", "u1")])
 PLACEMENT_RECORD: Final = mk.shape(
     [
         ("ctr", "f8"),
@@ -71,9 +77,15 @@ SETTINGS: Final = mk.shape(
     [
         ("seed", "i8"), ("people", "i8"), ("placements", "i8"), ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
-        ("cvr", "f8"),
+        ("cvr", "f8"), ("hour_swing", "f8"),
     ]
 )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def when(settings, t):  # type: ignore[no-untyped-def]
+    """The time of visit t, ns."""
+    return settings.start_ns + np.int64(t * settings.step_ns)
 
 
 @njit(cache=True, nogil=True)
@@ -81,7 +93,7 @@ def visit_of(settings, placements, t, visit):  # type: ignore[no-untyped-def]
     """Draw visit t: when, who (a power law: few people come often), where (the same)."""
     w0, w1, w2, w3 = draw(settings.seed, t, 0, 0, VISIT)
     visit.t = t
-    visit.now_ns = settings.start_ns + np.int64(t * settings.step_ns)
+    visit.now_ns = when(settings, t)
     visit.person = np.uint32(
         min(settings.people - 1, np.int64(settings.people * unit(w0, w1) ** settings.person_power))
     )
@@ -91,14 +103,17 @@ def visit_of(settings, placements, t, visit):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def truth_of(settings, placement, t, imp_ix, slot, share):  # type: ignore[no-untyped-def]
+def truth_of(settings, placement, person, t, imp_ix, slot, share):  # type: ignore[no-untyped-def]
     """Would this impression be seen, and clicked? (seen, clicked); only a seen one is clicked.
 
+    The click rate is the config's, times the placement's and the person's factors, times that of the hour.
     slot: the position it stands in, 0 = the best; share: its click rate as a share of the best one's.
     """
     w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, slot, TRUTH)
     seen = unit(w0, w1) < settings.view_rate
-    return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr * share
+    hour = (when(settings, t) // (3600 * mk.NANO)) % 24
+    lift = 1.0 + settings.hour_swing * cos(pi * (hour - CLICK_HOUR) / 12.0)
+    return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr * person.ctr * lift * share
 
 
 @njit(cache=True, nogil=True)
@@ -191,6 +206,7 @@ class Population:
         settings["cvr"] = self.config.cvr
         settings["floor_nano"] = mk.cpm_up(config.auction.floor_cpm)
         settings["format"] = mk.FORMATS[config.auction.format]
+        settings["hour_swing"] = 0.0 if self.plain else HOUR_SWING
         self.settings = settings
 
     def _draws(self, n: int, purpose: int, entity: int) -> NDArray[np.float64]:
@@ -203,9 +219,11 @@ class Population:
         n = self.config.people
         people = np.zeros(n, PERSON_RECORD)
         people["key"] = [person_key(salt, f"p{i}") for i in range(n)]
+        people["ctr"] = 1.0
         if not self.plain:
             first = self._draws(n, PERSON, 0)
             people["country"], people["device"] = pick(first[:, 0], COUNTRIES), pick(first[:, 1], DEVICES)
+            people["ctr"] = np.array([DEVICE_LIFT[device] for device, _ in DEVICES])[people["device"]]
             for bit, share in enumerate(SEGMENTS.values()):
                 have = self._draws(n, PERSON, 1 + bit)[:, 0] < share
                 people["segments"] |= (have.astype(np.uint32) << np.uint32(bit)).astype(np.uint32)
@@ -315,13 +333,14 @@ class Population:
 
     def truth(self, visit: Any, imp_ix: int, slot: int = 0) -> tuple[bool, bool]:
         """Is this impression seen, is it clicked, if sold in this position (0 = the best)."""
-        place, share = int(visit["placement"]), self.slots[slot] / self.slots[0]
-        seen, clicked = truth_at(self.settings, self.places, place, int(visit["t"]), imp_ix, slot, share)
+        who, where = self.people[int(visit["person"])], self.places[int(visit["placement"])]
+        share = float(self.slots[slot] / self.slots[0])
+        seen, clicked = truth_of(self.settings[0], where, who, int(visit["t"]), imp_ix, slot, share)
         return bool(seen), bool(clicked)
 
     def converts(self, visit: Any, imp_ix: int, slot: int = 0) -> bool:
         """Does a click on this impression become a conversion."""
-        return bool(converts_at(self.settings, int(visit["t"]), imp_ix, slot))
+        return bool(converts(self.settings[0], int(visit["t"]), imp_ix, slot))
 
     def request(self, visit: Any, test_clock: bool = False) -> bytes:
         """A visit as an OpenRTB 2.6 bid request; with `test_clock` it carries its own time."""
@@ -377,18 +396,6 @@ class Population:
 def visit_at(settings, placements, t, visit):  # type: ignore[no-untyped-def]
     """`visit_of` for a caller outside compiled code: one-element arrays."""
     visit_of(settings[0], placements, t, visit[0])
-
-
-@njit(cache=True, nogil=True)
-def truth_at(settings, placements, placement, t, imp_ix, slot, share):  # type: ignore[no-untyped-def]
-    """`truth_of` for a caller outside compiled code."""
-    return truth_of(settings[0], placements[placement], t, imp_ix, slot, share)
-
-
-@njit(cache=True, nogil=True)
-def converts_at(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
-    """`converts` for a caller outside compiled code."""
-    return converts(settings[0], t, imp_ix, slot)
 
 
 def _erfinv(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,13 +23,14 @@ ADDRESSES: Final = (
     "lines", "own_need", "alive", "rows", "seg_in", "seg_default", "seg_out", "query", "found",
     "opportunities", "remote", "sold", "bids", "imps", "results", "fees", "rules", "factors",
     "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves", "weights", "values",
+    "models",
     "auctions_block", "bids_block", "wins_block", "events_block",
 )  # fmt: skip
 COUNTS: Final = (
     "n_campaigns", "n_lines", "n_words", "n_rows", "n_segs", "n_groups", "n_advertisers", "n_rules", "n_factors",
     "n_endpoints", "query_max", "imps_max", "remote_max", "bids_max", "n_remote",
     "people_size", "people_used", "pairs_size", "pairs_used", "people_max", "awards_size",
-    "auctions_rows", "bids_rows", "wins_rows", "events_rows", "n_slots", "n_reserves", "n_values",
+    "auctions_rows", "bids_rows", "wins_rows", "events_rows", "n_slots", "n_reserves", "n_values", "n_models",
 )  # fmt: skip
 SETTINGS: Final = (
     "seed", "now_ns", "day", "wake_ns", "hold_ns", "auction", "serial", "oldest", "seq", "worker",

@@ -118,14 +118,15 @@ def test_factors_multiply_for_the_segments_the_person_has():
 def test_factors_never_overflow(nano, ppms):
     """The largest value with the largest factors stays at the limit of a price."""
     record = np.zeros(1, mk.shape([("value_kind", "u1"), ("value_nano", "i8"), ("value_a", "f8"), ("value_b", "f8"),
-                                   ("factor0", "i4"), ("n_factors", "i4")]))  # fmt: skip
+                                   ("factor0", "i4"), ("n_factors", "i4"), ("value_event_nano", "i8"),
+                                   ("value_of", "u1"), ("pctr_ppb", "i8"), ("pcvr_ppb", "i8")]))  # fmt: skip
     record["value_nano"], record["n_factors"] = nano, len(ppms)
     factors = np.array([(k + 1, ppm) for k, ppm in enumerate(ppms)], value.FACTOR)
     segments = np.arange(1, 6, dtype=np.int32)
     expected = nano
     for ppm in ppms:
         expected = min(expected * ppm // 10**6, mk.PRICE_MAX_NANO)
-    found = int(value.value_of(record[0], 0, 0, 1, 0, factors, segments, 5, np.zeros(1, np.int64)))
+    found = int(value.value_of(record[0], 0, 0, 1, 0, factors, segments, 5, np.zeros(1, np.int64), 0, 0))
     assert abs(found - expected) <= (1 if expected > 10**11 else 0)  # within one nano of the limit's edge
 
 

@@ -29,7 +29,6 @@ BIDDING = mk.shape(
         ("floor_nano", "i8"),  # the least it may pay: the imp's floor, its seat's, or its deal's
         ("unit_nano", "i8"),  # net bid per billable event, in the best position
         ("rate_ppb", "i8"),  # events per impression: 1e9 where every impression is billed
-        ("pctr_ppb", "i8"),
         ("quality_ppm", "i8"),
         ("offset_nano", "i8"),  # virtual value = slope * net - offset
         ("score", "i8"),
@@ -38,6 +37,8 @@ BIDDING = mk.shape(
         ("event_nano", "i8"),  # what it pays per billable event, net
         ("paid_nano", "i8"),  # the buyer's total per impression, expected
         ("entity", "u8"),  # who draws in a tie
+        ("pctr_ppb", "i8"),  # the rates it was valued with
+        ("pcvr_ppb", "i8"),
         ("campaign", "i4"),
         ("line", "i4"),
         ("remote_ix", "i4"),

@@ -115,8 +115,8 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key): 
         me = campaigns[bid.campaign]
         row.campaign = me.id
         row.purpose = me.purpose
-        row.pctr_ppb = bid.pctr_ppb
-        row.pcvr_ppb = me.pcvr_ppb
+        row.pctr_ppb = np.uint32(bid.pctr_ppb)
+        row.pcvr_ppb = np.uint32(bid.pcvr_ppb)
     won = bid.fate == codes.WON
     row.creative = np.int32(-1)
     if won and bid.line >= 0:

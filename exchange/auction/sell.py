@@ -16,7 +16,7 @@ from exchange.auction.award import award, judge, teach
 from exchange.auction.floors import floor_for, rank_by_values
 from exchange.auction.limits import admitted, held_out, spendable, turn
 from exchange.auction.positions import rate_of
-from exchange.auction.value import FACTOR, table_of, value_of
+from exchange.auction.value import FACTOR, rates_of, table_of, value_of
 from exchange.auction.weigh import gross_for, rate_of_event, weigh
 from exchange.audience import match as mt
 from exchange.bidding import call_price
@@ -58,8 +58,8 @@ def terms_of(v, o, me, bid):  # type: ignore[no-untyped-def]
         bid.floor_nano = floor_for(v, o.imp_ix, bid.seat, o.floor_nano)
         rank_by_values(v, o.imp_ix, bid)
     bid.bill = np.uint8(mk.BILL_IMPRESSION) if fm.TABLE[o.format, fm.LOSERS_PAY] else me.bill
-    bid.pctr_ppb = o.pctr_ppb if o.pctr_ppb > 0 else me.pctr_ppb
-    bid.rate_ppb = rate_of_event(bid.bill, bid.pctr_ppb, me.pcvr_ppb)
+    bid.pctr_ppb, bid.pcvr_ppb = rates_of(v, o, me, bid)
+    bid.rate_ppb = rate_of_event(bid.bill, bid.pctr_ppb, bid.pcvr_ppb)
     bid.quality_ppm = me.quality_ppm
     bid.slot = np.int16(-1)
     bid.paid_nano = 0
@@ -76,6 +76,7 @@ def remote_terms_of(v, o, bid):  # type: ignore[no-untyped-def]
         rank_by_values(v, o.imp_ix, bid)
     bid.bill = np.uint8(mk.BILL_IMPRESSION)
     bid.pctr_ppb = 0
+    bid.pcvr_ppb = 0
     bid.rate_ppb = mk.ONE_PPB
     bid.quality_ppm = fm.PPM
     bid.slot = np.int16(-1)
@@ -96,9 +97,11 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules, best_
     imp.media = np.int64(o.media)
     imp.hour = np.int64(o.hour)
     imp.format = np.int64(o.format)
-    imp.pctr = bid.pctr_ppb * 1e-9
-    imp.pcvr = me.pcvr_ppb * 1e-9
-    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v))
+    imp.pctr = bid.pctr_ppb / 1e9
+    imp.pcvr = bid.pcvr_ppb / 1e9
+    bid.value_nano = value_of(
+        me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v), bid.pctr_ppb, bid.pcvr_ppb
+    )
     if o.test == 0:
         me.asked += 1
     gross = call_price(rules[me.rule, 0], bid.value_nano, imp, me)
@@ -112,7 +115,10 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules, best_
 def withhold(v, o, me, bid, segments, n_segments, factors):  # type: ignore[no-untyped-def]
     """In place of asking, for a person in the advertiser's holdout: what it would have been worth, and no bid."""
     c = bid.campaign
-    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v))
+    bid.pctr_ppb, bid.pcvr_ppb = rates_of(v, o, me, bid)
+    bid.value_nano = value_of(
+        me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v), bid.pctr_ppb, bid.pcvr_ppb
+    )
     bid.floor_nano = o.floor_nano
     bid.gross_nano = 0
     bid.net_nano = 0

@@ -16,6 +16,7 @@ from exchange import state as st
 from exchange.auction import sell, value
 from exchange.auction.floors import reserve_records, virtual_value
 from exchange.auction.formats import BIDDING
+from exchange.auction.models import Models
 from exchange.auction.positions import slot_rates
 from exchange.auction.terms import write_terms
 from exchange.audience import language
@@ -72,6 +73,7 @@ class Venue:
         self._index()
         self.formats = self._formats()
         self._fees()
+        self._models()
         self._buffers()
         self._people(PEOPLE_START, PAIRS_START)
         self._settings()
@@ -211,6 +213,13 @@ class Venue:
             raise ConfigError(str(error)) from None
         self.arrays["fees"] = np.array([local] * self.n_campaigns + remote + [local], mk.FEES)
 
+    def _models(self) -> None:
+        """Ask the click models for their rates of every context."""
+        named = [c.model for a in self.config.advertiser for c in a.campaign]
+        self.models = Models(list(zip(self.campaign_names, named, strict=True)), self.config.folder)
+        self.campaigns["model"][: self.n_campaigns] = self.models.rows
+        self.arrays["models"] = self.models.table
+
     def _buffers(self) -> None:
         """Scratch that a step reads and writes."""
         server, index = self.config.server, self.index
@@ -260,6 +269,7 @@ class Venue:
             "n_rules": len(self.rules.table),
             "n_factors": len(self.arrays["factors"]),
             "n_endpoints": len(self.config.endpoint),
+            "n_models": len(self.models.table),
             "query_max": self.arrays["query"].size,
             "imps_max": config.server.imps_max,
             "remote_max": self.arrays["remote"].size,
@@ -321,6 +331,14 @@ class Venue:
         while (status := awards.advance_to(self.record, self.campaigns, now_ns)) != st.DONE:
             self.record["status"] = status
             self.make_room()
+
+    def refresh_models(self) -> None:
+        """Ask the click models anew and use what they say from the next auction on; between steps only.
+
+        Rows written from now on carry the next snapshot_version. Raises ConfigError, and then nothing changes.
+        """
+        self.models.refresh()
+        self.record["snapshot_version"] += 1
 
     def make_room(self) -> None:
         """Do what the last step stopped for: a fresh journal block, or larger contact tables."""

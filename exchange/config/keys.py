@@ -187,7 +187,7 @@ class Population(Struct, forbid_unknown_fields=True):
     start: str = "2026-01-05T00:00:00Z"  # when simulated time begins
     person_skew: Annotated[float, Meta(ge=0, lt=1)] = 0.8  # how unequal people's visits are; 0 = equal
     view_rate: Share = 0.9  # sold impressions that are seen
-    ctr: Share = 0.002  # true clicks per seen impression, before placement and person factors
+    ctr: Share = 0.002  # true clicks per seen impression, before the factors of placement, device and hour (web)
     cvr: Share = 0.02  # true conversions per click
     visits: str = "random"  # random = by skew | in_turn = visit t is person t modulo people
     log: str = ""  # a log to replay instead: TSV, a line a visit, columns price_cpm (the floor), pctr, click

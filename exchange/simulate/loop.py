@@ -92,7 +92,7 @@ def run_until(  # type: ignore[no-untyped-def]
                 if award.serial < 0:
                     break
                 share = slots[slot] / slots[0] if slot > 0 else 1.0
-                seen, clicked = truth_of(s, place, visit.t, k, slot, share)
+                seen, clicked = truth_of(s, place, people[visit.person], visit.t, k, slot, share)
                 if seen:
                     due_ns = visit.now_ns + cursor.view_delay_ns
                     push(views, cursor.views_tail, due_ns, award.serial, award.auction_id)

@@ -40,12 +40,15 @@ def check_rule(rule: Rule) -> int:
 
     It compiles; the same prices (an int) and the same knobs afterwards, to the bit, in both runtimes; `price` changes
     nothing; `learn` and `feedback` change knobs only. Raises AssertionError with the first difference: the case, what
-    Python says and what compiled code says; RuleError for a rule that cannot be loaded at all.
+    Python says and what compiled code says.
     """
     name = rule.__name__
     _check_shape(name, rule)
-    dtype = bidding.campaign_dtype({name: rule})
-    table = bidding.Rules({name: rule}, dtype)
+    try:
+        dtype = bidding.campaign_dtype({name: rule})
+        table = bidding.Rules({name: rule}, dtype)
+    except bidding.RuleError as error:
+        raise AssertionError(str(error)) from None
     for why in table.slow.values():
         raise AssertionError(f"{name}: it cannot be compiled, so it would run in Python, slower: {why}")
     price, learn, feedback = (int(address) for address in table.table[0])
@@ -63,7 +66,7 @@ def check_rule(rule: Rule) -> int:
         if found != expected:
             raise AssertionError(f"{given}: price() is {expected} in Python, {found} compiled")
         for knob, mine in learnt.items():
-            if not np.array_equal(mine, me[knob], equal_nan=True):
+            if not _same(mine, me[knob]):
                 raise AssertionError(
                     f"{given}, result {result}: afterwards {knob} is {mine} in Python, {me[knob]} compiled"
                 )
@@ -104,6 +107,12 @@ def plain_me(knobs: Fields) -> SimpleNamespace:
 def _plain(defaults: Fields) -> Fields:
     """Defaults with arrays as lists of Python numbers."""
     return {name: d.tolist() if isinstance(d, np.ndarray) else d for name, d in defaults.items()}
+
+
+def _same(mine: Any, found: Any) -> bool:
+    """Are two knobs equal, number for number; two that are no numbers (nan) are."""
+    pairs = zip(np.atleast_1d(np.asarray(mine, object)), np.atleast_1d(np.asarray(found.tolist(), object)), strict=True)
+    return all(a == b or (a != a and b != b) for a, b in pairs)
 
 
 def _check_shape(name: str, rule: Rule) -> None:

@@ -6,6 +6,7 @@ The texts are those of docs/bidders.md in small; what they promise is run by tes
 import importlib.util
 import keyword
 import re
+import shlex
 from pathlib import Path
 from string import Template
 from typing import Final
@@ -154,12 +155,12 @@ def write_bidder(name: str, folder: Path) -> str:
         written = Template(text).substitute(name=name, rule=rule, rivals=rivals)
         with (folder / file).open("x", encoding="utf-8") as out:
             out.write(written)
-    at = "" if folder == Path() else f"{folder}/"
+    rule_file, market, test = (shlex.quote(str(folder / file)) for file in files)
     return (
-        f"{at}{name}.py is a bidder that works: class {rule}. Change it, then:\n"
-        f"  python -m pytest {at}test_{name}.py\n"
-        f"  rentier simulate {at}{name}.toml --auctions 20000\n"
-        f"  rentier tournament {at}{name}.toml --seeds 10"
+        f"{rule_file} is a bidder that works: class {rule}. Change it, then:\n"
+        f"  python -m pytest {test}\n"
+        f"  rentier simulate {market} --auctions 20000\n"
+        f"  rentier tournament {market} --seeds 10"
     )
 
 

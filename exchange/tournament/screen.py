@@ -1,5 +1,6 @@
 """The screen of a tournament: a ranked table of at most 100 columns, and how to read it."""
 
+from textwrap import wrap
 from typing import Final
 
 from exchange.tournament.table import Row, Table
@@ -15,27 +16,27 @@ def render(table: Table) -> str:
     """A finished tournament as text."""
     cells = [HEAD, *(_cells(row) for row in table.rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(HEAD))]
+    widths[1] = min(widths[1], WIDTH - sum(widths) + widths[1] - len(HEAD) + 1)
     last = table.first_seed + table.seeds - 1
-    lines = [
-        f"{len(table.rows)} rules in the seat of {table.seat}, {table.format}, seeds {table.first_seed} to {last}, "
-        f"{table.visits:,} visits each",
-        "",
-    ]
+    rows: list[str] = []
     for row in cells:
         texts = [
-            cell.ljust(width) if k == 1 else cell.rjust(width)
+            _short(cell, width).ljust(width) if k == 1 else cell.rjust(width)
             for k, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append(" ".join(texts).rstrip()[:WIDTH])
+        rows.append(" ".join(texts).rstrip())
     money = table.currency
-    lines += [
-        "",
+    above = (
+        f"{len(table.rows)} rules in the seat of {table.seat}, {table.format}, seeds {table.first_seed} to {last}, "
+        f"{table.visits:,} visits each"
+    )
+    below = [
         f"surplus, value, spend: {money} per seed; surplus = value of what was seen - price of what was billed",
         f"vs base: mean difference to {_short(table.base)} on the same seeds, +- half its 95 % interval",
         f"won: of the auctions asked in; rent: thousandths of a {money} per person; budget: used",
         *table.notes,
     ]
-    return "\n".join(lines)
+    return "\n".join([*wrap(above, WIDTH), "", *rows, "", *(part for line in below for part in wrap(line, WIDTH))])
 
 
 def number(x: float) -> str:
@@ -65,6 +66,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _short(rule: str) -> str:
+def _short(rule: str, most: int = RULE_MAX) -> str:
     """The name of a rule, its end kept when it is long."""
-    return rule if len(rule) <= RULE_MAX else f"...{rule[3 - RULE_MAX :]}"
+    return rule if len(rule) <= most else f"...{rule[3 - most :]}"

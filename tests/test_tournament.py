@@ -22,6 +22,7 @@ from exchange.tournament.table import Table, interval, t_975, table
 from tests.naive_terms import campaign, market
 
 ROOT = Path(__file__).resolve().parents[1]
+GAUSS = np.polynomial.legendre.leggauss(200)
 
 
 def field(at: str = "second_price", **seat: Any) -> Config:
@@ -194,17 +195,20 @@ def test_what_is_done_is_stated_before_it_begins() -> None:
     told: list[tuple[int, int]] = []
     tournament(decided, lambda done, every: told.append((done, every)))
     assert told == [(k, 10) for k in range(1, 11)]
+    plays, _ = tournament(decided)
+    assert [[p.seed for p in each] for each in plays] == [decided.seeds] * 2
+    assert len({p.surplus_nano for p in plays[0]}) == 5  # each seed is another market
 
 
 # ---- the statistics -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 3, 9, 29, 30, 31, 60, 400, 9_999])
+@pytest.mark.parametrize("freedom", [*range(1, 34), 60, 400, 9_999])
 def test_the_quantile_of_students_t(freedom: int) -> None:
     """The density integrated from the quantile's negative to the quantile is 0.95."""
     n, t = float(freedom), t_975(freedom)
     scale = exp(lgamma((n + 1) / 2) - lgamma(n / 2)) / sqrt(n * pi)
-    x, w = np.polynomial.legendre.leggauss(400)
+    x, w = GAUSS
     area = float(t * np.sum(w * scale * (1 + (t * x) ** 2 / n) ** (-(n + 1) / 2)))
     assert area == pytest.approx(0.95, abs=1e-6)
 

@@ -55,23 +55,33 @@ def check_rule(rule: Rule) -> int:
     calls = _PRICE(price), _LEARN(learn), _FEEDBACK(feedback) if feedback else None
     n = 0
     for value, imp, knobs, result in cases(rule):
-        given = f"{name}: value {value}, imp {imp}, knobs {knobs}"
         try:
-            expected, learnt = _in_python(rule, value, imp, knobs, result)
+            _compare(rule, calls, dtype, value, imp, knobs, result)
         except AssertionError as error:
-            raise AssertionError(f"{given}: {error}") from None
-        except Exception as error:
-            raise AssertionError(f"{given}, result {result}: it raised {type(error).__name__}: {error}") from error
-        found, me = _compiled(calls, dtype, value, imp, knobs, result)
-        if found != expected:
-            raise AssertionError(f"{given}: price() is {expected} in Python, {found} compiled")
-        for knob, mine in learnt.items():
-            if not _same(mine, me[knob]):
-                raise AssertionError(
-                    f"{given}, result {result}: afterwards {knob} is {mine} in Python, {me[knob]} compiled"
-                )
+            shown = {knob: _short(number) for knob, number in knobs.items()}
+            given = f"{name}: value {value}, imp {imp}, knobs {shown}, result {result}"
+            raise AssertionError(f"{given}: {error}") from error.__cause__
         n += 1
     return n
+
+
+def _compare(
+    rule: Rule, calls: Any, dtype: np.dtype[np.void], value: int, imp: Fields, knobs: Fields, result: Fields
+) -> None:
+    """One case in both runtimes; raises AssertionError with the difference."""
+    try:
+        expected, learnt = _in_python(rule, value, imp, knobs, result)
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(f"it raised {type(error).__name__}: {error}") from error
+    found, me = _compiled(calls, dtype, value, imp, knobs, result)
+    if found != expected:
+        raise AssertionError(f"price() is {expected} in Python, {found} compiled")
+    for knob, mine in learnt.items():
+        at = _differs(mine, me[knob])
+        if at is not None:
+            raise AssertionError(f"afterwards {knob} is {at[0]} in Python, {at[1]} compiled")
 
 
 def knob_grid(defaults: Fields) -> Iterator[Fields]:
@@ -109,10 +119,15 @@ def _plain(defaults: Fields) -> Fields:
     return {name: d.tolist() if isinstance(d, np.ndarray) else d for name, d in defaults.items()}
 
 
-def _same(mine: Any, found: Any) -> bool:
-    """Are two knobs equal, number for number; two that are no numbers (nan) are."""
+def _differs(mine: Any, found: Any) -> tuple[Any, Any] | None:
+    """The first number in which two knobs differ; two that are no numbers (nan) are equal. None: equal throughout."""
     pairs = zip(np.atleast_1d(np.asarray(mine, object)), np.atleast_1d(np.asarray(found.tolist(), object)), strict=True)
-    return all(a == b or (a != a and b != b) for a, b in pairs)
+    return next(((a, b) for a, b in pairs if a != b and (a == a or b == b)), None)
+
+
+def _short(knob: Any) -> Any:
+    """A knob as it is shown: of an array the beginning."""
+    return [*knob[:4], "..."] if isinstance(knob, list) and len(knob) > 4 else knob
 
 
 def _check_shape(name: str, rule: Rule) -> None:
@@ -140,7 +155,7 @@ def _in_python(rule: Rule, value: int, imp: Fields, knobs: Fields, result: Field
     if vars(me) != before:
         raise AssertionError("price() changed `me`: only learn() and feedback() may")
     rule.learn(value, SimpleNamespace(**imp), me, SimpleNamespace(**result))
-    if hasattr(rule, "feedback"):
+    if getattr(rule, "feedback", None) is not None:
         rule.feedback(me, mk.KIND_IMPRESSION, result["price"])
     after = vars(me)
     for field, number in before.items():

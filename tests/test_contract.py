@@ -137,8 +137,8 @@ def test_a_good_rule_passes() -> None:
         (Inventor, "mood"),
         (Divider, "it raised ZeroDivisionError"),
         (Large, r"value 1000000000, .*: price\(\) is 999999999 in Python, -190112520 compiled"),
-        (Rounder, r"afterwards told is \[2.4\d*, 10\] in Python, \[ *2 +10\] compiled"),
-        (Overflow, r"afterwards told is \[1000000000000000000000000, \d+\] in Python, \[-?\d+ +\d+\] compiled"),
+        (Rounder, r"afterwards told is 2.4\d* in Python, 2 compiled"),
+        (Overflow, r"afterwards told is 1000000000000000000000000 in Python, -?\d+ compiled"),
         (Fraction, r"price\(\) returns float64, expected an int: wrap it in int"),
         (Wordy, r"it cannot be compiled, so it would run in Python, slower: price\(\): "),
         (Method, "price: expected a plain function under @staticmethod"),
@@ -152,6 +152,37 @@ def test_a_broken_rule_is_told_what_is_wrong(rule: type, said: str) -> None:
         check_rule(rule)
     assert re.search(said, str(error.value)), str(error.value)
     assert "\n" not in str(error.value)
+
+
+class Tabled(Good):
+    """A table as a knob: a million numbers over the grid, and an error in its last one."""
+
+    defaults = {"levels": [k / 1024 for k in range(1024)], "last_level": 0.0}
+
+    @staticmethod
+    def price(value, imp, me):
+        return int(value * me.levels[1023]) % 10**9
+
+    @staticmethod
+    def learn(value, imp, me, result):
+        me.levels[1023] = value * 0.1 + (10**9) ** 2 * 9.0 if imp.contacts == 40 else float("nan")
+
+    feedback = None
+
+
+class Mistabled(Tabled):
+    """Its table wraps around in one number."""
+
+    @staticmethod
+    def learn(value, imp, me, result):
+        me.levels[1022] = value * value * 1.5
+
+
+def test_a_table_is_compared_number_for_number_and_shown_short() -> None:
+    assert check_rule(Tabled) == 1_080
+    with pytest.raises(AssertionError, match=r"afterwards levels is 1.5e\+24 in Python, -?\d.* compiled") as error:
+        check_rule(Mistabled)
+    assert len(str(error.value)) < 700 and "'...'" in str(error.value)
 
 
 def test_the_grid_shows_all_that_a_rule_can_see() -> None:

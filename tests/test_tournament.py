@@ -15,7 +15,7 @@ from exchange import market as mk
 from exchange.__main__ import main
 from exchange.bidding import library
 from exchange.config import Config, ConfigError, Distribution, load_config
-from exchange.tournament.plot import draw
+from exchange.tournament.plot import LABELS, draw
 from exchange.tournament.run import Contender, Plan, Play, find_seat, plan, play, tournament
 from exchange.tournament.screen import WIDTH, number, render
 from exchange.tournament.table import Table, interval, t_975, table
@@ -368,6 +368,7 @@ def test_the_plot_is_one_self_contained_readable_picture() -> None:
     texts = [(node.text, float(node.get("x")), float(node.get("y"))) for node in root.iter(f"{space}text")]
     for said, x, y in texts:
         assert 0 <= x <= width and 0 <= y <= height, said
+        assert x != LABELS - 12 or len(said) * 7.3 < x, f"{said}: cut off on the left"
     words = " ".join(said for said, _, _ in texts)
     for label in (
         '1  <b>&"quoted"',

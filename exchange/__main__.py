@@ -1,4 +1,4 @@
-"""The command `rentier`: serve, simulate, report, reconcile, explain, replay, demo.
+"""The command `rentier`: serve, simulate, report, reconcile, explain, replay, demo, new, tournament.
 
 Bad input is one line on stderr and exit code 2; a ledger that does not balance is exit code 1.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exchange import __version__, compiled
+from exchange.tournament import command as tournament
 
 if TYPE_CHECKING:
     from exchange.rent.ledger import Ledger
@@ -21,6 +22,7 @@ EPILOG = """examples:
   rentier simulate configs/demo.toml --auctions 1000000 --seed 1
   rentier report LEDGER                         what it cost to rent, and re-rent, the people
   rentier explain REQUEST.json                  why this request sold as it did
+  rentier new bidder my_bidder                  an own bidding rule, with a market to try it in and its test
 """
 
 
@@ -123,6 +125,14 @@ def parser() -> argparse.ArgumentParser:
             "demo", _demo, "Run the whole line for some seconds and show what came of it.", "rentier demo --seconds 5"
         )
     )
+    _add_new(command("new", _new, "Start an own bidding rule, with a market and a test.", "rentier new bidder mine"))
+    sub = command(
+        "tournament",
+        _tournament,
+        "Play bidding rules against the campaigns of a config, on common random numbers, and rank them.",
+        "rentier tournament configs/tournament.toml --seeds 10 --rules ./mine.py:Mine --svg plot.svg",
+    )
+    tournament.options(sub)
     sub = command("warm", _warm, "Compile every kernel now, so that the next start is quick.", "rentier warm")
     return top
 
@@ -156,6 +166,12 @@ def _add_demo(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--requests", type=Path, metavar="DIR", help="send every bid request found below DIR instead")
     sub.add_argument("--out", type=Path, metavar="FOLDER", help="where the ledger goes (default: demo-ledger)")
     sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_new(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("what", choices=("bidder",), help="what to start")
+    sub.add_argument("name", metavar="NAME", help="a Python name in lower case: NAME.py, NAME.toml, test_NAME.py")
+    sub.add_argument("--folder", type=Path, default=Path(), metavar="DIR", help="where (default: here)")
 
 
 def announce_compiling() -> None:
@@ -257,6 +273,19 @@ def _demo(args: argparse.Namespace) -> int:
 
     announce_compiling()
     return run(args)
+
+
+def _new(args: argparse.Namespace) -> int:
+    from exchange.new import write_bidder
+
+    print(write_bidder(args.name, args.folder))
+    return 0
+
+
+def _tournament(args: argparse.Namespace) -> int:
+    announce_compiling()
+    print(tournament.run(args))
+    return 0
 
 
 def _warm(args: argparse.Namespace) -> int:

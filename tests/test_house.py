@@ -20,13 +20,14 @@ RANKS = [
     {"market", "compiled", "config", "http", "metrics", "links"},
     {"randomness", "openrtb"},
     {"state", "audience", "rent", "bidding"},
-    {"awards"},
+    {"awards", "contract"},
     {"auction"},
     {"population", "opportunity", "client"},
     {"quotes", "fanout", "notices", "server", "opening"},
     {"line"},
-    {"simulate", "live", "explain"},
+    {"simulate", "live", "explain", "new"},
     {"serve", "load"},
+    {"tournament"},
     {"__main__"},
 ]
 NUMBA_ROOMS = {"state", "awards", "audience", "auction", "rent", "bidding", "randomness", "population", "simulate"}

@@ -8,10 +8,22 @@ not depend on which rules are in use. A rule numba refuses is called through Pyt
 
 from exchange.bidding.calling import call_feedback, call_learn, call_price
 from exchange.bidding.compiling import Rules
-from exchange.bidding.finding import LIBRARY, Rule, RuleError, library, module_of, resolve, rules_in, snake
+from exchange.bidding.finding import (
+    GROUP,
+    LIBRARY,
+    Rule,
+    RuleError,
+    installed,
+    library,
+    module_of,
+    resolve,
+    rules_in,
+    snake,
+)
 from exchange.bidding.record import campaign_dtype, knob_type, set_knobs
 
 __all__ = [
+    "GROUP",
     "LIBRARY",
     "Rule",
     "RuleError",
@@ -20,6 +32,7 @@ __all__ = [
     "call_learn",
     "call_price",
     "campaign_dtype",
+    "installed",
     "knob_type",
     "library",
     "module_of",

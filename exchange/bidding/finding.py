@@ -8,12 +8,15 @@ import inspect
 import pkgutil
 import re
 import sys
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 Rule = type[Any]
 LIBRARY: Final = "bidders"
+GROUP: Final = "rentier.bidders"  # entry points under which an installed package offers rules: name -> module:Class
 
 
 class RuleError(ValueError):
@@ -44,17 +47,49 @@ def library() -> dict[str, Rule]:
     return dict(sorted(found.items()))
 
 
+@lru_cache(maxsize=1)
+def installed() -> dict[str, list[EntryPoint]]:
+    """The rules that installed packages offer under `GROUP`, by name; nothing of them is imported yet.
+
+    Read once per process. A name that two packages offer, or that is built in, is refused when it is used.
+    """
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=GROUP):
+        offers = found.setdefault(entry.name, [])
+        if entry not in offers:  # one distribution seen twice, on two entries of sys.path
+            offers.append(entry)
+    return dict(sorted(found.items()))
+
+
+def _offered(name: str, built_in: bool) -> str:
+    """`module:Class` of a name that an installed package offers, "" when none does. Raises RuleError."""
+    offers = installed().get(name, [])
+    by = " and ".join(sorted({f"{e.dist.name} {e.dist.version}" if e.dist else e.value for e in offers}))
+    if offers and built_in:
+        raise RuleError(f"rule {name!r}: built in, and offered by {by} too: one name must mean one rule; rename theirs")
+    if len(offers) > 1:
+        raise RuleError(f"rule {name!r}: offered more than once, by {by}: uninstall one, or name it as pkg.mod:Class")
+    if offers and not re.fullmatch(r"[\w.]+:\w+", offers[0].value):
+        raise RuleError(f"rule {name!r}: entry point {offers[0].value!r} of {by}: expected module:Class")
+    return offers[0].value if offers else ""
+
+
 def resolve(name: str, folder: str = ".") -> Rule:
-    """Find a rule by `built_in`, `pkg.mod:Class` or `./file.py:Class` (relative to `folder`). Raises RuleError."""
+    """Find a rule by `built_in`, `installed`, `pkg.mod:Class` or `./file.py:Class` (relative to `folder`).
+
+    `installed` is a name that an installed package offers as an entry point of `GROUP`. Raises RuleError.
+    """
     built_in = library()
+    offer = _offered(name, name in built_in)
     if name in built_in:
         return built_in[name]
-    place, colon, attribute = name.rpartition(":")
+    place, colon, attribute = (offer or name).rpartition(":")
     if not colon or not place or not attribute:
-        near = difflib.get_close_matches(name, built_in, 1)
+        others = f", nor among the installed ones ({', '.join(installed())})" if installed() else ""
+        near = difflib.get_close_matches(name, [*built_in, *installed()], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise RuleError(
-            f"rule {name!r}: not among the built-in rules ({', '.join(built_in)}), "
+            f"rule {name!r}: not among the built-in rules ({', '.join(built_in)}){others}, "
             f"and neither pkg.mod:Class nor ./file.py:Class{hint}"
         )
     module = module_of(f"rule {name!r}", place, folder)
@@ -79,6 +114,8 @@ def module_of(what: str, place: str, folder: str) -> ModuleType:
         return importlib.import_module(place)
     except ImportError as error:
         raise RuleError(f"{what}: module {place!r} cannot be imported from sys.path: {error}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - user code may raise anything; it becomes one line
+        raise RuleError(f"{what}: module {place!r} failed: {type(error).__name__}: {error}") from error
 
 
 def _from_file(what: str, path: Path) -> ModuleType:

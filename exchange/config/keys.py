@@ -133,7 +133,7 @@ class Campaign(Struct, forbid_unknown_fields=True):
 
     name: Name
     target: str = ""  # the audience, in the targeting language; empty = everyone
-    rule: str = "truthful"  # a built-in name | pkg.mod:Class | ./file.py:Class
+    rule: str = "truthful"  # a built-in name | an installed rule's | pkg.mod:Class | ./file.py:Class
     knobs: dict[str, Any] = {}  # overrides of the rule's defaults
     value_cpm: Positive | Distribution | None = None  # valuation of 1,000 impressions
     value_click: Positive | None = None  # valuation of a click; needs pctr

@@ -1,0 +1,1 @@
+"""Play bidding rules against one field, each in the same seat on the same seeds, and rank them."""

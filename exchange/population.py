@@ -4,8 +4,11 @@ A *visit* is a person on a placement at a time; visit t is a pure function of (s
 into the opportunities and the match query that `trade` reads; `Population.request` turns the same visit into
 OpenRTB JSON, and decoding that gives the same opportunities. *Truths* (is it seen, is it clicked) belong here and
 reach the exchange only as events. All shares below are chosen defaults, round figures of the open web's order.
+With a log (population_log.py) visit t is its row t: floor, click rate and click are those of the row, everything is
+seen, and nobody is known, for a log does not say who came.
 """
 
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +26,7 @@ from exchange.audience.people import person_key
 from exchange.config import Config, ConfigError
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_3, packed
+from exchange.population_log import LOG_ROW, read_log
 from exchange.randomness import OWN, PERSON, PLACEMENT, TRUTH, VISIT, draw, unit
 
 OPPORTUNITY = mk.OPPORTUNITY
@@ -70,6 +74,7 @@ SETTINGS: Final = mk.shape(
     [
         ("seed", "i8"), ("people", "i8"), ("placements", "i8"), ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
+        ("log", "i8"), ("log_rows", "i8"),  # address and length of the log; no rows = no log
     ]
 )  # fmt: skip
 
@@ -91,6 +96,8 @@ def visit_of(settings, placements, t, visit):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def truth_of(settings, placement, t, imp_ix):  # type: ignore[no-untyped-def]
     """Would this impression be seen, and clicked? (seen, clicked); only a seen one is clicked."""
+    if settings.log_rows > 0:
+        return True, carray(st.at(settings.log), settings.log_rows, LOG_ROW)[t].click != 0
     w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, 0, TRUTH)
     seen = unit(w0, w1) < settings.view_rate
     return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr
@@ -138,6 +145,11 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
         o.format = np.uint16(settings.format)
         o.test = np.uint8(0)
         o.n_timeouts = np.uint8(0)
+        if settings.log_rows > 0:
+            row = carray(st.at(settings.log), settings.log_rows, LOG_ROW)[visit.t]
+            o.person_key = np.uint64(0)
+            o.floor_nano = max(row.floor_nano, settings.floor_nano)
+            o.pctr_ppb = row.pctr_ppb
 
 
 @njit(cache=True, nogil=True)
@@ -161,7 +173,8 @@ class Population:
     def __init__(self, config: Config, salt: bytes) -> None:
         self.config = config.population
         self.currency = config.exchange.currency
-        self.plain = self.config.preset == "plain"
+        self.plain = self.config.preset == "plain" or self.config.log != ""
+        self.log = np.zeros(0, LOG_ROW)
         self.segment_names = [] if self.plain else list(SEGMENTS)
         self.seed = config.exchange.seed
         self.visit = np.zeros(1, VISIT_RECORD)
@@ -255,6 +268,9 @@ class Population:
     def attach(self, venue: Venue) -> None:
         """Make the arrays that `fill` reads, in the terms of a venue's index and names, and mark own customers."""
         index, names = venue.index, venue.names
+        if self.config.log:
+            self.log = read_log(Path(venue.config.folder) / self.config.log)
+            self.settings["log"], self.settings["log_rows"] = self.log.ctypes.data, self.log.size
         tails: list[int] = []
         for i in range(len(self.places)):
             place = self.places[i]
@@ -305,7 +321,12 @@ class Population:
         return bool(seen), bool(clicked)
 
     def request(self, visit: Any, test_clock: bool = False) -> bytes:
-        """A visit as an OpenRTB 2.6 bid request; with `test_clock` it carries its own time."""
+        """A visit as an OpenRTB 2.6 bid request; with `test_clock` it carries its own time.
+
+        Raises ConfigError with a log: OpenRTB has no field for its click rates.
+        """
+        if self.config.log:
+            raise ConfigError(f"population.log = {self.config.log!r}: a log is replayed by `simulate` only")
         person, place = self.people[visit["person"]], self.places[visit["placement"]]
         ix = int(visit["placement"])
         body: dict[str, Any] = {

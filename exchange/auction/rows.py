@@ -107,7 +107,7 @@ def win_row(v, campaigns, o, bid, out, total, second, filtered, before):  # type
         me = campaigns[bid.campaign]
         row.campaign = me.id
         row.purpose = me.purpose
-        row.pctr_ppb = me.pctr_ppb
+        row.pctr_ppb = np.uint32(o.pctr_ppb if o.pctr_ppb > 0 else me.pctr_ppb)
         row.pcvr_ppb = me.pcvr_ppb
     row.creative = out.creative_id
     row.advertiser = bid.advertiser

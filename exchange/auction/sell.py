@@ -78,9 +78,10 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules):  # t
     imp.media = np.int64(o.media)
     imp.hour = np.int64(o.hour)
     imp.format = np.int64(o.format)
-    imp.pctr = me.pctr_ppb * 1e-9
-    imp.pcvr = me.pcvr_ppb * 1e-9
-    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments)
+    pctr_ppb = o.pctr_ppb if o.pctr_ppb > 0 else me.pctr_ppb
+    imp.pctr = pctr_ppb / 1e9  # divided: 0.000154 stays 0.000154
+    imp.pcvr = me.pcvr_ppb / 1e9
+    bid.value_nano = value_of(me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, o.pctr_ppb)
     if o.test == 0:
         me.asked += 1
     gross = call_price(rules[me.rule, 0], bid.value_nano, imp, me)

@@ -20,6 +20,9 @@ def write_terms(me: Any, campaign: Campaign, where: str) -> None:
     else:
         worth = campaign.value_click or (campaign.value_conversion or 0.0) * campaign.pcvr
         me["value_nano"] = min(int(worth * campaign.pctr * mk.NANO), mk.PRICE_MAX_NANO)
+        event = campaign.value_click or campaign.value_conversion or 0.0
+        me["value_event_nano"] = min(round(event * mk.NANO), mk.BUDGET_MAX_NANO)
+        me["value_of"] = mk.BILL_CLICK if campaign.value_click else mk.BILL_CONVERSION
     me["pctr_ppb"], me["pcvr_ppb"] = round(campaign.pctr * 1e9), round(campaign.pcvr * 1e9)
     me["quality_ppm"], me["model"] = round(campaign.quality * 1e6), -1
     for key in ("budget", "daily"):

@@ -1,7 +1,8 @@
 """What an impression is worth to a campaign: one compiled function, live and simulated alike.
 
 Gross nano per impression. `value_nano` is fixed at load: value_cpm, or value_click x pctr, or value_conversion x
-pctr x pcvr, with the exchange's *estimates* of the rates. Or the valuation is drawn anew per auction from a
+pctr x pcvr, with the exchange's *estimates* of the rates; an imp that states a click rate of its own (a row of a
+log) is valued with that. Or the valuation is drawn anew per auction from a
 distribution (private values, as auction theory has them). Segment factors multiply it.
 """
 
@@ -38,13 +39,19 @@ def drawn(kind, a, b, seed, auction_id, imp_ix, campaign):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segments):  # type: ignore[no-untyped-def]
+def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segments, pctr_ppb):  # type: ignore[no-untyped-def]
     """The valuation of one impression for a campaign, nano, at most PRICE_MAX_NANO.
 
-    factors: FACTOR[all campaigns]; segments: int32[>= n_segments], the person's segment ids.
+    factors: FACTOR[all campaigns]; segments: int32[>= n_segments], the person's segment ids; pctr_ppb: the imp's own
+    click rate, 0 = the campaign's estimate.
     """
     if me.value_kind == FIXED:
         value = me.value_nano
+        if pctr_ppb > 0 and me.value_event_nano > 0:
+            expected = float(me.value_event_nano) * float(pctr_ppb) / 1e9
+            if me.value_of == mk.BILL_CONVERSION:
+                expected = expected * float(me.pcvr_ppb) / 1e9
+            value = np.int64(min(expected, float(mk.PRICE_MAX_NANO)))
     else:
         value = drawn(me.value_kind, me.value_a, me.value_b, seed, auction_id, imp_ix, campaign)
     for f in range(me.factor0, me.factor0 + me.n_factors):

@@ -133,6 +133,11 @@ class Simulation:
     def run(self, visits: int, progress: Progress | None = None) -> None:
         """Hold the next `visits` visits."""
         p = self.population
+        if p.log.size and self.done + visits > p.log.size:
+            raise ConfigError(
+                f"auctions = {self.done + visits}: expected at most {p.log.size}, the lines of population.log = "
+                f"{self.config.population.log!r}"
+            )
         first, end = int(self.cursor["t"][0]), int(self.cursor["t"][0]) + visits
         while (at := int(self.cursor["t"][0])) < end:
             began = time.perf_counter()

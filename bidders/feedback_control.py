@@ -22,7 +22,7 @@ class Pid:
     """Bids the valuation times exp(phi); phi follows error, sum of errors and change of error."""
 
     defaults: ClassVar[dict[str, Any]] = {
-        "target_nano": 30_000,  # the reference: cost per click
+        "target_nano": 500_000_000,  # the reference: cost per click
         "gain_p": 5e-4,
         "gain_i": 1e-6,
         "gain_d": 1e-4,
@@ -80,7 +80,7 @@ class WaterLevel:
     """Bids the valuation times exp(phi); phi rises and falls by the error alone."""
 
     defaults: ClassVar[dict[str, Any]] = {
-        "target_nano": 30_000,  # the reference: cost per click
+        "target_nano": 500_000_000,  # the reference: cost per click
         "gain": 5e-5,
         "phi_least": -2.0,
         "phi_most": 5.0,
@@ -92,13 +92,17 @@ class WaterLevel:
 
     @staticmethod
     def price(value: int, imp: Any, me: Any) -> int:
-        """Bid the valuation times exp(phi)."""
-        return int(min(1e12, value * exp(min(me.phi, 300.0))))
+        """Bid the valuation times exp(phi); on a round's first auction phi is what `learn` will then note."""
+        phi = me.phi
+        if max(0, me.asked - 1) // max(1, me.round_auctions) > me.rounds:
+            error = (me.target_nano - me.spent / (me.clicks + 1)) * 1e-6
+            phi = min(me.phi_most, max(me.phi_least, phi + me.gain * error))
+        return int(min(1e12, value * exp(min(phi, 300.0))))
 
     @staticmethod
     def learn(value: int, imp: Any, me: Any, result: Any) -> None:
-        """At the end of a round: raise or lower the level."""
-        at = me.asked // max(1, me.round_auctions)
+        """After the first auction of a round: note the level that it was priced with."""
+        at = max(0, me.asked - 1) // max(1, me.round_auctions)
         if at > me.rounds:
             error = (me.target_nano - me.spent / (me.clicks + 1)) * 1e-6
             me.phi = min(me.phi_most, max(me.phi_least, me.phi + me.gain * error))

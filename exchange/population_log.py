@@ -41,7 +41,7 @@ def read_log(path: Path) -> NDArray[Any]:
     missing = [name for name in COLUMNS if header.count(name) != 1]
     if missing:
         found = ", ".join(header)[:60] or "nothing"
-        raise ConfigError(f"{path}:1: found {found}: expected a header with the column {missing[0]} once, tab-separated")
+        raise ConfigError(f"{path}:1: found {found}: expected a tab-separated header with {missing[0]} once")
     if len(lines) < 2:
         raise ConfigError(f"{path}: expected at least one line after the header")
     places = [header.index(name) for name in COLUMNS]

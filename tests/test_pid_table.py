@@ -3,7 +3,8 @@
 The log is not part of this repository (its licence is non-commercial): without it the test is skipped, except in CI.
 Conventions, all of them the authors': prices are integers of 1 CPM; the base bid is int(69 x pCTR / mean pCTR of the
 training log); round 0 bids 1,000; no bid is below 5; a bid must be *above* the market price, so "5" stands here as 5
-minus a nano; x = cost / (clicks + 1); phi within [-2, 5]; rounds of 2,500 auctions; two of a thousand of 40 is the reference.
+minus a nano; x = cost / (clicks + 1); phi within [-2, 5]; rounds of 2,500
+auctions; phi is set by what is known when a round begins.
 """
 
 import os
@@ -16,8 +17,7 @@ from exchange.config import parse_config
 from exchange.simulate.run import Simulation
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = [parent / "shared" / "data" / "ipinyou-rtbcontrol-1458" for parent in (ROOT.parent, ROOT.parents[1])]
-DATA = next((folder for folder in FOLDERS if folder.is_dir()), None)
+DATA = ROOT.parent / "shared" / "data" / "ipinyou-rtbcontrol-1458"
 ROUND, ROUNDS = 2_500, 40
 CONFIG = """
 [auction]
@@ -49,7 +49,6 @@ html = "<p>"
 
 def log_of(name: str, folder: Path) -> list[list[str]]:
     """Write one of the authors' logs as ours into a folder; returns its rows: click, price, pCTR, exchange."""
-    assert DATA is not None
     rows = [line.split("\t") for line in (DATA / f"{name}.txt").read_text().splitlines()]
     lines = ["click\tprice_cpm\tpctr\texchange", *("\t".join(row) for row in rows)]
     (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
@@ -58,7 +57,6 @@ def log_of(name: str, folder: Path) -> list[list[str]]:
 
 def printed(name: str) -> list[list[str]]:
     """The 40 rows of the table for one log, as printed."""
-    assert DATA is not None
     found: list[list[str]] = []
     for line in (DATA / "expected_pid_demo_table.tsv").read_text().splitlines():
         if line.endswith("performance:"):
@@ -69,7 +67,7 @@ def printed(name: str) -> list[list[str]]:
 
 
 @pytest.mark.skipif(
-    DATA is None and not os.environ.get("CI"), reason="no ../shared/data/ipinyou-rtbcontrol-1458 beside this checkout"
+    not DATA.is_dir() and not os.environ.get("CI"), reason=f"no {DATA.name} in ../shared/data: not part of this repo"
 )
 def test_the_table_of_the_paper_to_the_digit(tmp_path):
     rates = [float(row[2]) for row in log_of("train", tmp_path)]

@@ -3,9 +3,8 @@
 The buyer is paid per click (the valuation is what he is paid, times the click rate) and pays per impression; the
 difference is his. `sam1` bids in proportion and tunes the factor on profit: for each of 16 factors 0.125, 0.25 ... 2 it
 adds up what that factor would have earned at the prices it hears and bids the best of them, of equals the highest, so
-that it goes up until it hears what losing saves it; `memory` forgets old prices. A loser who is told a price that he
-has bid has learnt nothing. `sam2` assumes the win curve b / (c + b) and bids what maximises profit under a budget with
-multiplier lam: sqrt(c v / (1 + lam) + c^2) - c.
+that it goes up until it hears what losing saves it; `memory` forgets old prices. `sam2` assumes the win curve
+b / (c + b) and bids what maximises profit under a budget with multiplier lam: sqrt(c v / (1 + lam) + c^2) - c.
 
 Source: Zhang and Wang (2015), Statistical Arbitrage Mining for Display Advertising.
 Expect: in second price without a budget the factor of `sam1` comes to 1, the truthful bid, from wherever it starts;
@@ -30,7 +29,7 @@ class Sam1:
     @staticmethod
     def learn(value: int, imp: Any, me: Any, result: Any) -> None:
         """Score every factor at the price just heard; the best is bid from now on."""
-        if result.min_to_win <= 0 or (not result.won and result.min_to_win <= result.bid):
+        if result.min_to_win <= 0:
             return
         best = 0
         for k in range(16):

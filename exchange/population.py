@@ -26,7 +26,7 @@ from exchange.audience.people import person_key
 from exchange.config import Config, ConfigError
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_3, packed
-from exchange.population_log import LOG_ROW, read_log
+from exchange.population_log import read_log
 from exchange.randomness import OWN, PERSON, PLACEMENT, TRUTH, VISIT, draw, unit
 
 OPPORTUNITY = mk.OPPORTUNITY
@@ -97,7 +97,7 @@ def visit_of(settings, placements, t, visit):  # type: ignore[no-untyped-def]
 def truth_of(settings, placement, t, imp_ix):  # type: ignore[no-untyped-def]
     """Would this impression be seen, and clicked? (seen, clicked); only a seen one is clicked."""
     if settings.log_rows > 0:
-        return True, carray(st.at(settings.log), settings.log_rows, LOG_ROW)[t].click != 0
+        return True, carray(st.at(settings.log), (settings.log_rows, 3), np.int64)[t, 2] != 0
     w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, 0, TRUTH)
     seen = unit(w0, w1) < settings.view_rate
     return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr
@@ -146,10 +146,9 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
         o.test = np.uint8(0)
         o.n_timeouts = np.uint8(0)
         if settings.log_rows > 0:
-            row = carray(st.at(settings.log), settings.log_rows, LOG_ROW)[visit.t]
+            floor_nano, o.pctr_ppb, _ = carray(st.at(settings.log), (settings.log_rows, 3), np.int64)[visit.t]
+            o.floor_nano = max(floor_nano, settings.floor_nano)
             o.person_key = np.uint64(0)
-            o.floor_nano = max(row.floor_nano, settings.floor_nano)
-            o.pctr_ppb = row.pctr_ppb
 
 
 @njit(cache=True, nogil=True)
@@ -174,7 +173,7 @@ class Population:
         self.config = config.population
         self.currency = config.exchange.currency
         self.plain = self.config.preset == "plain" or self.config.log != ""
-        self.log = np.zeros(0, LOG_ROW)
+        self.log = np.zeros((0, 3), np.int64)
         self.segment_names = [] if self.plain else list(SEGMENTS)
         self.seed = config.exchange.seed
         self.visit = np.zeros(1, VISIT_RECORD)
@@ -270,7 +269,7 @@ class Population:
         index, names = venue.index, venue.names
         if self.config.log:
             self.log = read_log(Path(venue.config.folder) / self.config.log)
-            self.settings["log"], self.settings["log_rows"] = self.log.ctypes.data, self.log.size
+            self.settings["log"], self.settings["log_rows"] = self.log.ctypes.data, len(self.log)
         tails: list[int] = []
         for i in range(len(self.places)):
             place = self.places[i]
@@ -326,7 +325,7 @@ class Population:
         Raises ConfigError with a log: OpenRTB has no field for its click rates.
         """
         if self.config.log:
-            raise ConfigError(f"population.log = {self.config.log!r}: a log is replayed by `simulate` only")
+            raise ConfigError(f"population.log = {self.config.log!r}: a log's visits cannot be sent as requests")
         person, place = self.people[visit["person"]], self.places[visit["placement"]]
         ix = int(visit["placement"])
         body: dict[str, Any] = {

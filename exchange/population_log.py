@@ -9,7 +9,7 @@ Display Advertising.
 
 from math import isfinite
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from exchange import market as mk
 from exchange.config import ConfigError
 
-LOG_ROW: Final = mk.shape([("floor_nano", "i8"), ("pctr_ppb", "i8"), ("click", "i8")])
 PRICE_MAX_CPM: Final = mk.PRICE_MAX_NANO / 1e6
 # column -> highest value, what is expected
 COLUMNS: Final = {
@@ -27,8 +26,10 @@ COLUMNS: Final = {
 }
 
 
-def read_log(path: Path) -> NDArray[Any]:
-    """The rows of a log, LOG_ROW[n]: nano per impression (rounded up), ppb (at least 1: 0 means no rate), 0 or 1.
+def read_log(path: Path) -> NDArray[np.int64]:
+    """The rows of a log, int64[n, 3]: floor (nano per impression, rounded up), click rate (ppb), click (0 or 1).
+
+    A click rate is at least 1 ppb, for in an opportunity 0 means that none is stated.
 
     Raises ConfigError that names the file, the line, the column and the value.
     """
@@ -45,7 +46,7 @@ def read_log(path: Path) -> NDArray[Any]:
     if len(lines) < 2:
         raise ConfigError(f"{path}: expected at least one line after the header")
     places = [header.index(name) for name in COLUMNS]
-    rows = np.zeros(len(lines) - 1, LOG_ROW)
+    rows = np.zeros((len(lines) - 1, len(COLUMNS)), np.int64)
     for number, line in enumerate(lines[1:]):
         cells = line.split("\t")
         try:

@@ -334,7 +334,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
             assert kind == "console" and code.startswith("rentier ")
             assert not main(code.split()[1:])
         ran.append(kind)
-    assert sorted(ran) == ["console", "python", "python", "python", "toml"]
+    assert {*ran} == {"console", "python", "toml"}
     careful = resolve("./careful.py:Careful", str(tmp_path))
     assert bidding.campaign_dtype({"careful": careful}) == bidding.campaign_dtype({})  # as the page says: no new knob
     prices = [careful.price(1000, SimpleNamespace(contacts=n), plain(careful.defaults)) for n in (0, 1, 2, 99)]

@@ -4,9 +4,12 @@ A *visit* is a person on a placement at a time; visit t is a pure function of (s
 into the opportunities and the match query that `trade` reads; `Population.request` turns the same visit into
 OpenRTB JSON, and decoding that gives the same opportunities. *Truths* (is it seen, clicked, does that convert) belong
 here and reach the exchange only as events. All shares below are chosen defaults, round figures of the open web's order.
+With a log (population_log.py) visit t is its row t: floor, click rate and click are those of the row, everything is
+seen, and nobody is known, for a log does not say who came.
 """
 
 from math import cos, pi
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +28,7 @@ from exchange.audience.people import person_key
 from exchange.config import Config, ConfigError
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_3, packed
+from exchange.population_log import read_log
 from exchange.randomness import CONVERSION, OWN, PERSON, PLACEMENT, TRUTH, VISIT, draw, unit
 
 OPPORTUNITY = mk.OPPORTUNITY
@@ -78,6 +82,7 @@ SETTINGS: Final = mk.shape(
         ("seed", "i8"), ("people", "i8"), ("placements", "i8"), ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
         ("cvr", "f8"), ("hour_swing", "f8"),
+        ("log", "i8"), ("log_rows", "i8"),  # address and length of the log; no rows = no log
     ]
 )  # fmt: skip
 
@@ -109,6 +114,8 @@ def truth_of(settings, placement, person, t, imp_ix, slot, share):  # type: igno
     The click rate is the config's, times the placement's and the person's factors, times that of the hour.
     slot: the position it stands in, 0 = the best; share: its click rate as a share of the best one's.
     """
+    if settings.log_rows > 0:
+        return True, carray(st.at(settings.log), (settings.log_rows, 3), np.int64)[t, 2] != 0
     w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, slot, TRUTH)
     seen = unit(w0, w1) < settings.view_rate
     hour = (when(settings, t) // (3600 * mk.NANO)) % 24
@@ -165,6 +172,10 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
         o.format = np.uint16(settings.format)
         o.test = np.uint8(0)
         o.n_timeouts = np.uint8(0)
+        if settings.log_rows > 0:
+            floor_nano, o.pctr_ppb, _ = carray(st.at(settings.log), (settings.log_rows, 3), np.int64)[visit.t]
+            o.floor_nano = max(floor_nano, settings.floor_nano)
+            o.person_key = np.uint64(0)
 
 
 @njit(cache=True, nogil=True)
@@ -188,7 +199,8 @@ class Population:
     def __init__(self, config: Config, salt: bytes) -> None:
         self.config = config.population
         self.currency = config.exchange.currency
-        self.plain = self.config.preset == "plain"
+        self.plain = self.config.preset == "plain" or self.config.log != ""
+        self.log = np.zeros((0, 3), np.int64)
         self.segment_names = [] if self.plain else list(SEGMENTS)
         self.seed = config.exchange.seed
         self.slots = slot_rates(config.auction)
@@ -287,6 +299,9 @@ class Population:
     def attach(self, venue: Venue) -> None:
         """Make the arrays that `fill` reads, in the terms of a venue's index and names, and mark own customers."""
         index, names = venue.index, venue.names
+        if self.config.log:
+            self.log = read_log(Path(venue.config.folder) / self.config.log)
+            self.settings["log"], self.settings["log_rows"] = self.log.ctypes.data, len(self.log)
         tails: list[int] = []
         for i in range(len(self.places)):
             place = self.places[i]
@@ -343,7 +358,12 @@ class Population:
         return bool(converts(self.settings[0], int(visit["t"]), imp_ix, slot))
 
     def request(self, visit: Any, test_clock: bool = False) -> bytes:
-        """A visit as an OpenRTB 2.6 bid request; with `test_clock` it carries its own time."""
+        """A visit as an OpenRTB 2.6 bid request; with `test_clock` it carries its own time.
+
+        Raises ConfigError with a log: OpenRTB has no field for its click rates.
+        """
+        if self.config.log:
+            raise ConfigError(f"population.log = {self.config.log!r}: a log's visits cannot be sent as requests")
         person, place = self.people[visit["person"]], self.places[visit["placement"]]
         ix = int(visit["placement"])
         body: dict[str, Any] = {

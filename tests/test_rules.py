@@ -1,6 +1,6 @@
 """Rules: one contract for all of them, in plain Python and compiled; how they are found, and how they may fail."""
 
-import copy
+import importlib
 import inspect
 import itertools
 import re
@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numba import njit
 
-from exchange import bidding, simulate
+from exchange import bidding
 from exchange import market as mk
 from exchange.bidding import RuleError, call_feedback, call_learn, call_price, resolve
-from exchange.config import ConfigError, Distribution
+from exchange.config import ConfigError
 from exchange.contract import check_rule
-from tests import test_rules_learning
+from tests.duels import duel, plain, surplus
 from tests.naive_terms import Imp, Remote, Request, campaign, market, offer, venue_of
 
 HERE = str(Path(__file__).parent)
@@ -46,11 +46,6 @@ def compiled() -> tuple[bidding.Rules, np.dtype]:
     return bidding.Rules(RULES, dtype), dtype
 
 
-def plain(knobs, **fields) -> SimpleNamespace:
-    """A campaign's record as a simple object."""
-    return SimpleNamespace(available=10**15, spent=5, asked=3, held=0, budget=10**15, **copy.deepcopy(knobs), **fields)
-
-
 @pytest.mark.parametrize("name", [*LIBRARY, *FILED])
 def test_contract_the_same_in_both_runtimes(name):
     """Same prices, same knobs after, to the bit; a price is an int and does not change `me`."""
@@ -72,26 +67,6 @@ def test_contract_of_the_text(name):
 
 
 # ---- what each rule says to expect ------------------------------------------------------------------------------
-
-
-def duel(rule: str, auctions: int, rivals: int = 1, at: str = "second_price", **knobs):
-    """A rule against truthful rivals, all values U(0, 1) CPM; returns (run, its record, its wins)."""
-    u = Distribution(uniform=(0.0, 1.0))
-    own = {"me": [campaign("c", rule, u, knobs=knobs)]}
-    own |= {
-        f"r{k}": [campaign("c", "linear", u, knobs={"factor": 0.5 if "first" in at else 1.0})] for k in range(rivals)
-    }
-    config = market(own, "none", seed=5, format=at, server={"awards_max": 1 << 16})
-    config.population.preset, config.population.floor_cpm, config.population.view_rate = "plain", 0.0, 1.0
-    run = simulate(config, auctions)
-    me = run.venue.campaigns[0]
-    return run, me, run.ledger.wins[run.ledger.wins["campaign"] == me["id"]]
-
-
-def surplus(rule: str, **knobs) -> float:
-    """What is left of the valuations of the impressions won, nano, over 30,000 auctions."""
-    _, _, wins = duel(rule, 30_000, **knobs)
-    return float((wins["bid_nano"] / knobs.get("factor", 1.0) - wins["buyer_total_nano"]).sum())
 
 
 def truthful_behaves():
@@ -142,8 +117,9 @@ BEHAVES = {
     "linear": linear_behaves,
     "paced": paced_behaves,
     "shaded": shaded_behaves,
-    **test_rules_learning.BEHAVES,
 }
+for path in sorted(Path(HERE).glob("test_rules_*.py")):  # one file a family of rules, each with its own BEHAVES
+    BEHAVES |= getattr(importlib.import_module(f"tests.{path.stem}"), "BEHAVES", {})
 
 
 @pytest.mark.parametrize("name", BEHAVES)
@@ -311,5 +287,6 @@ def test_the_page_lists_the_library_and_its_knobs():
     assert set(rows) == set(LIBRARY)
     for name, rule in LIBRARY.items():
         for knob, default in rule.defaults.items():
-            number = f"{default:,}" if isinstance(default, int) else str(default).replace("e-07", "e-7")
+            number = f"{default:,}" if isinstance(default, int) else str(default).replace("e-0", "e-")
+            number = f"({len(default)} numbers)" if isinstance(default, list) else number
             assert f"`{knob}` {number}" in rows[name], (name, knob)

@@ -130,6 +130,28 @@ def test_factors_never_overflow(nano, ppms):
     assert abs(found - expected) <= (1 if expected > 10**11 else 0)  # within one nano of the limit's edge
 
 
+NO_FACTORS = np.zeros(1, value.FACTOR), np.zeros(1, np.int32), 0
+
+
+@quick
+@given(st.floats(1e-9, 1e6), st.integers(1, 10**9), st.integers(0, 10**9))
+def test_an_imp_with_a_click_rate_of_its_own_is_valued_with_it(worth, pctr_ppb, pcvr_ppb):
+    """Click x rate, or conversion x rate x rate, to a float's precision; a value per impression stays what it is."""
+    click = me(f"value_click = {worth!r}")
+    event = round(worth * 10**9)
+    found = int(value.value_of(click, 0, 0, 1, 0, *NO_FACTORS, pctr_ppb))
+    exact = min(mk.PRICE_MAX_NANO, event * pctr_ppb / 10**9)
+    assert abs(found - exact) <= 1 + exact * 1e-15
+    sale = me(f"value_conversion = {worth!r}")
+    sale["pcvr_ppb"] = pcvr_ppb
+    found = int(value.value_of(sale, 0, 0, 1, 0, *NO_FACTORS, pctr_ppb))
+    exact = min(mk.PRICE_MAX_NANO, event * pctr_ppb / 10**9 * pcvr_ppb / 10**9)
+    assert abs(found - exact) <= 1 + exact * 1e-15
+    for one in (click, sale):
+        assert int(value.value_of(one, 0, 0, 1, 0, *NO_FACTORS, 0)) == int(one["value_nano"])
+    assert int(value.value_of(me("value_cpm = 2.0"), 0, 0, 1, 0, *NO_FACTORS, pctr_ppb)) == 2_000_000
+
+
 def test_huge_factors_are_a_price_at_the_limit():
     config = market({"a": [campaign("c", value=2.0, factors={"rich": 1e300})]}, "none")
     assert asked(config, ("rich",)) == mk.PRICE_MAX_NANO

@@ -81,7 +81,9 @@ def check(table: Table, endpoints: Sequence[tuple[str, str]]) -> None:
     """Raise ConfigError when the config could not be used with these endpoints added; changes nothing."""
     tried = {**table, "endpoint": list(table.get("endpoint", []))}
     add_endpoints(tried, endpoints)
-    parse_config(to_toml(tried), "options")
+    config = parse_config(to_toml(tried), "options")
+    if config.population.log:
+        raise ConfigError(f"population.log = {config.population.log!r}: a log is replayed by `simulate` only")
 
 
 def write(table: Table, folder: Path) -> Config:

@@ -134,6 +134,11 @@ class Simulation:
     def run(self, visits: int, progress: Progress | None = None) -> None:
         """Hold the next `visits` visits."""
         p = self.population
+        if 0 < len(p.log) < self.done + visits:
+            raise ConfigError(
+                f"auctions = {self.done + visits}: expected at most {len(p.log)}, the lines of population.log = "
+                f"{self.config.population.log!r}"
+            )
         first, end = int(self.cursor["t"][0]), int(self.cursor["t"][0]) + visits
         while (at := int(self.cursor["t"][0])) < end:
             began = time.perf_counter()

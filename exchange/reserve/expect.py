@@ -17,20 +17,28 @@ FLOORS_MAX: Final = 32  # logged floors told apart
 NODES: Final = 2_001
 
 
-def revenue_change(chosen: Fit, sample: Sample, reserve_cpm: float) -> float | None:
-    """Expected change of revenue per auction, CPM, of a reserve on top of the logged floors.
+class Rounds:
+    """Auctions of a sample by (logged floor, number of bids that reached it); none where bids are not logged."""
 
-    None where the number of bidders is not in the ledger.
-    """
-    if not sample.has_bids:
-        return None
-    floor = _levels(sample.floor / 1e6)
-    key, counts = np.unique(np.stack([floor, sample.bidders.astype(np.float64)]), axis=1, return_counts=True)
-    total = 0.0
-    for (f, m), n in zip(key.T.tolist(), counts.tolist(), strict=True):
-        if m > 0 and reserve_cpm > f:
-            total += n * (revenue(chosen, f, int(m), reserve_cpm) - revenue(chosen, f, int(m), f))
-    return total / len(sample)
+    def __init__(self, sample: Sample) -> None:
+        floor, m = _levels(sample.floor / 1e6), np.maximum(sample.bidders, 0)
+        different, of = np.unique(floor, return_inverse=True)
+        width = int(m.max(initial=0)) + 1
+        counts = np.bincount(of * width + m, minlength=1)
+        self.auctions = floor.size if sample.has_bids else 0
+        self.table = [
+            (float(different[k // width]), k % width, int(counts[k])) for k in np.flatnonzero(counts).tolist()
+        ]
+
+    def change(self, chosen: Fit, reserve_cpm: float) -> float | None:
+        """Expected change of revenue per auction, CPM, of a reserve on top of the logged floors; None: not known."""
+        if not self.auctions:
+            return None
+        total = 0.0
+        for floor, m, n in self.table:
+            if m > 0 and reserve_cpm > floor:
+                total += n * (revenue(chosen, floor, m, reserve_cpm) - revenue(chosen, floor, m, floor))
+        return total / self.auctions
 
 
 def revenue(chosen: Fit, floor_cpm: float, bidders: int, reserve_cpm: float) -> float:

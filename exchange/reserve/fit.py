@@ -65,10 +65,13 @@ class Fit:
         return float(values[np.argmax(values * share)])
 
 
-def fit(family: str, x: Floats, above: Floats, weight: Floats) -> Fit:
-    """The maximum-likelihood fit of one family: x, above in CPM, x > 0; weight: how often each counts."""
+def fit(family: str, x: Floats, above: Floats, weight: Floats, scored: bool = True) -> Fit:
+    """The maximum-likelihood fit of one family: x, above in CPM, x > 0; weight: how often each counts.
+
+    Not `scored`: without an AIC (inf), which takes longer than the fit.
+    """
     if family == "uniform":
-        low, high, density = _uniform(x, above, weight)
+        low, high, density = _uniform(x, above, weight, scored)
         return Fit(family, Distribution(uniform=(low, high)), 4 - 2 * density)
     if family == "exponential":
         mean = float(weight @ (x - above)) / float(weight.sum())
@@ -76,7 +79,7 @@ def fit(family: str, x: Floats, above: Floats, weight: Floats) -> Fit:
     if family == "lognormal":
         mu, sigma, density = _lognormal(x, above, weight)
         return Fit(family, Distribution(lognormal=(mu, sigma)), 4 - 2 * density)
-    return _empirical(x, above, weight)
+    return _empirical(x, above, weight, scored)
 
 
 def choose(x: Floats, above: Floats) -> tuple[Fit, dict[str, float]]:
@@ -90,7 +93,7 @@ def choose(x: Floats, above: Floats) -> tuple[Fit, dict[str, float]]:
     return best, {found.family: found.aic for found in fits}
 
 
-def _uniform(x: Floats, above: Floats, weight: Floats) -> tuple[float, float, float]:
+def _uniform(x: Floats, above: Floats, weight: Floats, scored: bool) -> tuple[float, float, float]:
     """(low, high, log-likelihood). Where no floor lets the low end be seen, any up to the least floor fits: 0 then."""
     low, high = float(x[weight > 0].min()), float(x[weight > 0].max())
 
@@ -98,7 +101,8 @@ def _uniform(x: Floats, above: Floats, weight: Floats) -> tuple[float, float, fl
         width = high - np.maximum(above, low)
         return -inf if (width[weight > 0] <= 0).any() else -float(weight @ np.log(np.maximum(width, 1e-300)))
 
-    found, least = density(low), float(above.min())
+    least = float(above.min())
+    found = density(low) if scored or least > 0 else -inf
     if 0 < least <= low and found - density(least) < UNSEEN:
         return 0.0, high, density(least)
     return low, high, found
@@ -192,12 +196,13 @@ def _table() -> tuple[Floats, Floats]:
 # ---- empirical -------------------------------------------------------------------------------------------------
 
 
-def _empirical(x: Floats, above: Floats, weight: Floats) -> Fit:
+def _empirical(x: Floats, above: Floats, weight: Floats, scored: bool) -> Fit:
     """The product-limit estimate, from where it has AT_RISK observations on, and its histogram's AIC."""
     values, share = product_limit(x, above, weight)
     at = np.searchsorted(-share, -(np.arange(QUANTILES) + 0.5) / QUANTILES, "right") - 1
     listed = Distribution(empirical=values[at].tolist())
-    return Fit("empirical", listed, _histogram_aic(values, share, x, above, weight), (values, share))
+    aic = _histogram_aic(values, share, x, above, weight) if scored else inf
+    return Fit("empirical", listed, aic, (values, share))
 
 
 def product_limit(x: Floats, above: Floats, weight: Floats) -> tuple[Floats, Floats]:

@@ -144,7 +144,7 @@ def _bids(ledger: Ledger, sample: Sample, second: Ints) -> None:
         sample.all_top, sample.all_second = _two_best(of, net, len(rows))
     sample.of, sample.value = of, net / 1e6
     sample.above = np.zeros(of.size) if sample.complete else sample.floor[of] / 1e6
-    odd = np.count_nonzero(below & (bids["net_nano"] >= sample.floor[np.maximum(at, 0)]))
+    odd = np.count_nonzero(bids["net_nano"][below] >= sample.floor[at[below]])
     if odd:
         sample.notes.append(f"{odd:,} bids were below a floor of their own (deal or seat), above that of the imp")
 

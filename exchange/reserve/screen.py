@@ -85,10 +85,10 @@ def _advice(s: Suggestion, money: str) -> list[str]:
 
 def _effect(what: str, change: Change, s: Suggestion, money: str) -> list[str]:
     """Lines that state a change of revenue and its two intervals."""
+    new = f"{_money(change.next_low_cpm, s)} to {_money(change.next_high_cpm, s)}"
     return [
         f"{what}: {_money(change.cpm, s)} (95 %: {_money(change.low_cpm, s)} to {_money(change.high_cpm, s)})",
-        f"  {change.cpm:+.4f} {money} per 1,000 auctions; sold {s.sold:.1%} -> {change.sold:.1%}; as many new auctions: "
-        f"{_money(change.next_low_cpm, s)} to {_money(change.next_high_cpm, s)}",
+        f"  {change.cpm:+.4f} {money} per 1,000; sold {s.sold:.1%} -> {change.sold:.1%}; as many new auctions: {new}",
     ]
 
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from exchange import market as mk
 from exchange.config import ConfigError
 from exchange.rent.ledger import Ledger
-from exchange.reserve.clear import Resamples, Terms, interval, of_another
-from exchange.reserve.expect import revenue_change
+from exchange.reserve.clear import Resamples, Terms, around
+from exchange.reserve.expect import Rounds
 from exchange.reserve.fit import AT_RISK, Fit, choose, fit
 from exchange.reserve.sample import Sample, groups, read
 
@@ -150,17 +150,18 @@ def suggest(sample: Sample, group: str, target: str, bootstrap: int, seed: int) 
     else:
         spread = _refits(sample, chosen, resamples, bootstrap)
     found.reserve_cpm = reserve / 1e6
-    found.reserve_low_cpm, found.reserve_high_cpm = interval(spread)
+    found.reserve_low_cpm, found.reserve_high_cpm = np.percentile(spread, [2.5, 97.5]).tolist()
     found.floors_above = float(np.mean(sample.floor > reserve))
     found.change = _change(on_top, reserve, sample, resamples)
-    found.fitted_change_cpm = revenue_change(chosen, sample, reserve / 1e6)
+    rounds = Rounds(sample)
+    found.fitted_change_cpm = rounds.change(chosen, reserve / 1e6)
     found.hindsight_cpm = best / 1e6
     found.hindsight_change_cpm = float(np.mean((in_place or on_top).at(best) - sample.clearing)) / 1e6
     if in_place is not None:
         found.in_place = _change(in_place, reserve, sample, resamples)
     _advise(found, sample)
     terms = in_place if found.advice == "lower" and in_place is not None else on_top
-    found.curve = _curve(chosen if found.advice != "lower" else None, terms, sample, reserve, resamples)
+    found.curve = _curve(chosen if terms is on_top else None, rounds, terms, sample, reserve, resamples)
     return found
 
 
@@ -217,7 +218,7 @@ def _refits(sample: Sample, chosen: Fit, resamples: Resamples, bootstrap: int) -
     for k in range(bootstrap):
         weight = resamples.weight(k)[sample.of]
         try:
-            found.append(fit(chosen.family, sample.value, sample.above, weight).reserve())
+            found.append(fit(chosen.family, sample.value, sample.above, weight, False).reserve())
         except (ConfigError, ValueError):  # a sample of equal bids, or one without a finite reserve
             continue
     return np.array(found or [chosen.reserve()])
@@ -227,9 +228,8 @@ def _change(terms: Terms, reserve: int, sample: Sample, resamples: Resamples) ->
     """The change of revenue per 1,000 auctions that a reserve makes."""
     earned = terms.at(reserve)
     cpm = float(np.mean(earned - sample.clearing)) / 1e6
-    low, high = interval(resamples.means(earned - sample.clearing) / 1e6)
-    next_low, next_high = interval(cpm + of_another(resamples.means(earned) / 1e6))
-    return Change(cpm, low, high, next_low, next_high, terms.sold(reserve))
+    low, high = around(cpm, resamples.means(earned - sample.clearing) / 1e6)
+    return Change(cpm, low, high, *around(cpm, resamples.means(earned) / 1e6, 2), terms.sold(reserve))
 
 
 def _advise(found: Suggestion, sample: Sample) -> None:
@@ -255,16 +255,18 @@ def _advise(found: Suggestion, sample: Sample) -> None:
         found.why += f"; {unseen}"
 
 
-def _curve(chosen: Fit | None, terms: Terms, sample: Sample, reserve: int, resamples: Resamples) -> list[Point]:
+def _curve(
+    chosen: Fit | None, rounds: Rounds, terms: Terms, sample: Sample, reserve: int, resamples: Resamples
+) -> list[Point]:
     """Revenue at reserves from 0 to what few would pay, the suggested one among them."""
     end = max(int(np.percentile(terms.top, 99.5)), int(1.25 * reserve))
     points = np.unique(np.append(np.linspace(0, end, POINTS).astype(np.int64), reserve))
     found = []
     for point in points.tolist():
         earned = terms.at(point)
-        low, high = interval(resamples.means(earned) / 1e6)
-        fitted = revenue_change(chosen, sample, point / 1e6) if chosen is not None else None
+        fitted = rounds.change(chosen, point / 1e6) if chosen is not None else None
         base = float(sample.clearing.mean()) / 1e6
         mean = float(earned.mean()) / 1e6
+        low, high = around(mean, resamples.means(earned) / 1e6)
         found.append(Point(point / 1e6, mean, low, high, terms.sold(point), None if fitted is None else base + fitted))
     return found

@@ -75,7 +75,8 @@ def test_the_suggestion_is_myersons_and_earns_what_it_says(name):
     """On a fresh seed the change from no reserve to the suggested one lies in the interval; so do new auctions."""
     values, n = MARKETS[name]
     s = suggested(name)
-    assert s.advice == "set" and getattr(values, s.family) is not None and n * N - 3 <= s.bids <= n * N  # a value of 0 is no bid
+    assert s.advice == "set" and getattr(values, s.family) is not None
+    assert n * N - 3 <= s.bids <= n * N  # a value of 0 is no bid
     assert s.reserve_cpm == pytest.approx(optimal_reserve(values), rel=0.03)
     assert s.reserve_low_cpm <= s.reserve_cpm * 1.001 and s.reserve_high_cpm >= s.reserve_cpm * 0.999
     before, after = config_of([values] * n), config_of([values] * n, floor=s.reserve_cpm)

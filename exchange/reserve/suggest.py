@@ -258,8 +258,8 @@ def _advise(found: Suggestion, sample: Sample) -> None:
 def _curve(
     chosen: Fit | None, rounds: Rounds, terms: Terms, sample: Sample, reserve: int, resamples: Resamples
 ) -> list[Point]:
-    """Revenue at reserves from 0 to what few would pay, the suggested one among them."""
-    end = max(int(np.percentile(terms.top, 99.5)), int(1.25 * reserve))
+    """Revenue at reserves from 0 to three times the suggested one, or to what few would pay."""
+    end = max(min(int(np.percentile(terms.top, 99.5)), 3 * reserve), 5 * reserve // 4)
     points = np.unique(np.append(np.linspace(0, end, POINTS).astype(np.int64), reserve))
     found = []
     for point in points.tolist():

@@ -1,6 +1,7 @@
 """Revenue against the reserve as a picture: one SVG file that needs nothing else."""
 
 from html import escape
+from math import floor, log10
 from typing import Final
 
 from exchange.reserve.suggest import Point, Suggestion
@@ -34,11 +35,10 @@ def svg(s: Suggestion, currency: str) -> str:
         (x(p.reserve_cpm), y(p.low_cpm)) for p in reversed(s.curve)
     ]
     parts = [f'<polygon points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in band)}" fill="#9ecae1" fill-opacity="0.6"/>']
-    for k in range(TICKS + 1):
-        at_x, at_y = most_x * k / TICKS, most_y * k / TICKS
-        parts.append(line([(x(0), y(at_y)), (x(most_x), y(at_y))], 'stroke="#ddd"'))
-        parts.append(_text(x(at_x), HEIGHT - BOTTOM + 18, f"{at_x:.3g}", "middle"))
-        parts.append(_text(LEFT - 8, y(at_y) + 4, f"{at_y:.3g}", "end"))
+    for at in _ticks(most_y):
+        parts.append(line([(x(0), y(at)), (x(most_x), y(at))], 'stroke="#ddd"'))
+        parts.append(_text(LEFT - 8, y(at) + 4, f"{at:.6g}", "end"))
+    parts += [_text(x(at), HEIGHT - BOTTOM + 18, f"{at:.6g}", "middle") for at in _ticks(most_x)]
     parts.append(line([(x(p.reserve_cpm), y(p.revenue_cpm)) for p in s.curve], 'stroke="#08519c" stroke-width="2"'))
     fitted = [p for p in s.curve if p.fitted_cpm is not None]
     if fitted:
@@ -56,6 +56,13 @@ def svg(s: Suggestion, currency: str) -> str:
         _text(LEFT, 38, "line: logged auctions cleared again, 95 % band; dashed: the fit; dotted: today", "start")
     )
     return _page(parts)
+
+
+def _ticks(most: float) -> list[float]:
+    """Round numbers from 0 up to `most`, at most TICKS steps."""
+    step = 10.0 ** floor(log10(most / TICKS))
+    step *= next(k for k in (1, 2, 5, 10) if step * k * TICKS >= most)
+    return [step * k for k in range(int(most / step) + 1)]
 
 
 def _fit(point: Point) -> float:

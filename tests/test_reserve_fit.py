@@ -113,26 +113,26 @@ def test_without_truncation_it_is_the_share_of_higher_values(x):
 auctions = some.lists(some.tuples(some.lists(some.integers(1, 20), max_size=4), some.integers(0, 12)), min_size=1)
 
 
-def price(bids: list[int], floor: int) -> int:
+def price(bids: list[int], floor: int, increment: int = 0) -> int:
     """Second price with a floor, by definition; 0 = unsold."""
     able = sorted((b for b in bids if b >= floor), reverse=True)
-    return max(able[1], floor) if len(able) > 1 else floor if able else 0
+    return min(able[0], max(able[1] + increment, floor)) if len(able) > 1 else floor if able else 0
 
 
-def terms_of(rows: list[tuple[list[int], int]]) -> Terms:
+def terms_of(rows: list[tuple[list[int], int]], increment: int = 0) -> Terms:
     table = []
     for bids, floor in rows:
         able = sorted((b for b in bids if b >= floor), reverse=True)
         kept = able[1] if len(able) > 1 else floor if able else 0
-        table.append((kept, able[0] if able else 0, price(bids, floor)))
+        table.append((kept, able[0] if able else 0, price(bids, floor, increment)))
     return Terms(*(np.array(column, np.int64) for column in zip(*table, strict=True)))
 
 
 @check
-@given(auctions, some.integers(0, 25))
-def test_an_auction_cleared_again_earns_what_it_would_have(rows, reserve):
-    terms = terms_of(rows)
-    expected = [price(bids, max(floor, reserve)) for bids, floor in rows]
+@given(auctions, some.integers(0, 25), some.integers(0, 3))
+def test_an_auction_cleared_again_earns_what_it_would_have(rows, reserve, increment):
+    terms = terms_of(rows, increment)
+    expected = [price(bids, max(floor, reserve), increment) for bids, floor in rows]
     assert terms.at(reserve).tolist() == expected
     won = [any(b >= max(floor, reserve) for b in bids) for bids, floor in rows]
     assert terms.sold(reserve) == pytest.approx(np.mean(won))

@@ -50,9 +50,8 @@ def optimal_reserve(distribution: Distribution) -> float:
 def best_price(values: np.ndarray) -> float:
     """The one of `values` (any order, at least one) that earns most as a price: v x share of values >= v."""
     rising = np.sort(values)
-    sold = np.arange(rising.size, 0, -1)
-    first = np.concatenate(([True], rising[1:] > rising[:-1]))  # equal values all buy at their price
-    return float(rising[first][np.argmax(rising[first] * sold[first])])
+    sold = np.arange(rising.size, 0, -1)  # of equal values the first counts them all
+    return float(rising[np.argmax(rising * sold)])
 
 
 def normal_hazard(z: float) -> float:

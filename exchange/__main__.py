@@ -1,4 +1,4 @@
-"""The command `rentier`: serve, simulate, report, reconcile, explain, replay, demo, new, tournament.
+"""The command `rentier`: serve, simulate, report, reconcile, explain, reserve, replay, demo, new, tournament, theory.
 
 Bad input is one line on stderr and exit code 2; a ledger that does not balance is exit code 1.
 """
@@ -133,6 +133,14 @@ def parser() -> argparse.ArgumentParser:
         "rentier tournament configs/tournament.toml --seeds 10 --rules ./mine.py:Mine --svg plot.svg",
     )
     tournament.options(sub)
+    _add_reserve(
+        command(
+            "reserve",
+            _reserve,
+            "Suggest a reserve price from the bids of a ledger, with its expected gain and how sure that is.",
+            "rentier reserve ledger --by country --svg reserve.svg",
+        )
+    )
     sub = command("warm", _warm, "Compile every kernel now, so that the next start is quick.", "rentier warm")
     return top
 
@@ -172,6 +180,15 @@ def _add_new(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("what", choices=("bidder",), help="what to start")
     sub.add_argument("name", metavar="NAME", help="a Python name in lower case: NAME.py, NAME.toml, test_NAME.py")
     sub.add_argument("--folder", type=Path, default=Path(), metavar="DIR", help="where (default: here)")
+
+
+def _add_reserve(sub: argparse.ArgumentParser) -> None:
+    _ledger_and_json(sub)
+    by = ("publisher", "domain", "size", "country", "media", "device", "hour")
+    sub.add_argument("--by", choices=by, default="", help="a suggestion for each of the largest groups, too")
+    sub.add_argument("--bootstrap", type=int, default=200, metavar="N", help="samples for the intervals (default 200)")
+    sub.add_argument("--seed", type=int, default=0, help="of the samples (default 0)")
+    sub.add_argument("--svg", type=Path, metavar="FILE", help="draw revenue against the reserve")
 
 
 def announce_compiling() -> None:
@@ -285,6 +302,23 @@ def _new(args: argparse.Namespace) -> int:
 def _tournament(args: argparse.Namespace) -> int:
     announce_compiling()
     print(tournament.run(args))
+    return 0
+
+
+def _reserve(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.reserve.plot import svg
+    from exchange.reserve.screen import render
+    from exchange.reserve.suggest import report
+
+    for name, low, high in (("bootstrap", 20, 10_000), ("seed", 0, 2**63 - 1)):
+        if not low <= (given := getattr(args, name)) <= high:
+            raise Quit(f"--{name} {given}: expected {low} to {high}")
+    found = report(_open_ledger(args.ledger), args.by, args.bootstrap, args.seed)
+    if args.svg is not None:
+        args.svg.write_text(svg(found.whole, found.currency), encoding="utf-8")
+    print(msgspec.json.encode(found).decode() if args.json else render(found))
     return 0
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from exchange.auction.recover import recover
 from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
 from exchange.audience.people import PeopleError, load_own_list, load_people, person_key
@@ -55,7 +57,7 @@ def meta_of(venue: Venue) -> dict[str, Any]:
         "currency": config.exchange.currency,
         "journal": config.exchange.journal,
         "seed": config.exchange.seed,
-        "fees": {"sell": config.fees.sell, "buy": config.fees.buy},
+        "fees": msgspec.to_builtins(config.fees),
         "auction_format": config.auction.format,
         "endpoints": [endpoint.name for endpoint in config.endpoint],
         "budgets_nano": {str(int(row["id"])): int(row["budget"]) for row in rows},

@@ -57,8 +57,8 @@ class Naive(Life):
                 ads += len(c.creative)
                 self.campaigns.append(me)
         self.knobs = [list({**me.rule.defaults}) for me in self.campaigns]
-        self.local = Fee(config.fees.sell, config.fees.buy)
-        self.endpoint = [Fee(config.fees.sell, e.fees) for e in config.endpoint]
+        self.local = Fee(config.fees.sell, config.fees.buy, config.fees.set)
+        self.endpoint = [Fee(config.fees.sell, e.fees, config.fees.set) for e in config.endpoint]
         self.columns = max([1, *(me.advertiser for me in self.campaigns if me.advertiser <= 64)])
         self.contact: dict[tuple[int, int], Contact] = {}
         self.awards: dict[int, Award] = {}

@@ -5,12 +5,14 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from exchange import market as mk
 from exchange.auction.venue import Venue
-from exchange.config import Advertiser, Auction, Campaign, Config, Creative, Endpoint, Exchange, Fees, Server
+from exchange.config import Advertiser, Auction, Campaign, Config, Creative, Endpoint, Exchange, Fees, FeeSet, Server
 from exchange.openrtb import codes
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names
@@ -133,11 +135,18 @@ def unit(high: int, low: int) -> float:
 
 
 class Fee:
-    """One pair of fee presets."""
+    """One pair of fee sets: presets, or sets of the config."""
 
-    def __init__(self, sell: str, buy: str) -> None:
-        self.base, self.addon, self.fixed, self.buy = PRESETS[buy]
-        self.sell = PRESETS[sell][3]
+    def __init__(self, sell: str, buy: str, sets: dict[str, FeeSet] | None = None) -> None:
+        own = {name: self.own(fee) for name, fee in (sets or {}).items()}
+        self.base, self.addon, self.fixed, self.buy = (PRESETS | own)[buy]
+        self.sell = (PRESETS | own)[sell][3]
+
+    @staticmethod
+    def own(fee: FeeSet) -> tuple[int, int, int, dict[str, int]]:
+        """A set of the config: so many ten-thousandths of the clearing price on top, and weights."""
+        weights = {party: getattr(fee, party) for party in mk.PARTIES}
+        return 10_000, fee.addon_bps, ceil(Fraction(str(fee.fixed_cpm)) * 10**6), weights
 
     def net(self, gross: int) -> int:
         return max(0, (gross - self.fixed) * self.base // (self.base + self.addon))

@@ -22,7 +22,7 @@ RANKS = [
     {"state", "audience", "rent", "bidding"},
     {"awards", "contract"},
     {"auction"},
-    {"population", "opportunity", "client"},
+    {"population", "opportunity", "client", "reserve"},
     {"quotes", "fanout", "notices", "server", "opening"},
     {"line"},
     {"simulate", "live", "explain", "new"},

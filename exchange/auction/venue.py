@@ -207,8 +207,8 @@ class Venue:
         """A fee set per campaign, then one per endpoint (and a spare, so that the array is never empty)."""
         fees = self.config.fees
         try:
-            local = fee_set(fees.sell, fees.buy)
-            remote = [fee_set(fees.sell, endpoint.fees) for endpoint in self.config.endpoint]
+            local = fee_set(fees.sell, fees.buy, fees.set)
+            remote = [fee_set(fees.sell, e.fees, fees.set, f"endpoint {e.name}: fees") for e in self.config.endpoint]
         except ValueError as error:
             raise ConfigError(str(error)) from None
         self.arrays["fees"] = np.array([local] * self.n_campaigns + remote + [local], mk.FEES)

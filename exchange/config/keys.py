@@ -16,6 +16,7 @@ FORMATS = ("second_price", "first_price", "soft_floor", "posted_price", "all_pay
 SEED_MAX = 2**63 - 1
 CapCount = Annotated[int, Meta(ge=1, le=60_000)]
 SlotRate = Annotated[float, Meta(gt=0, le=1_000)]
+FeeWeight = Annotated[int, Meta(ge=0, le=10_000)]
 
 
 RATE_MIN = 0.0005  # a rate is kept in millionths: below this it would be off by more than 0.1 %
@@ -93,11 +94,29 @@ class Auction(Struct, forbid_unknown_fields=True):
     min_to_win: bool = True  # tell losers and rules what it would have taken
 
 
+class FeeSet(Struct, forbid_unknown_fields=True):
+    """[fees.set.NAME]: shares of one's own, by whole-number weights; as `sell` the last four, as `buy` the others."""
+
+    addon_bps: Annotated[int, Meta(ge=0, le=100_000)] = 0  # on top of the clearing price, in 1/10,000 of it
+    fixed_cpm: Annotated[float, Meta(ge=0, le=1_000)] = 0.0  # on top of that, ledger currency
+    agency: FeeWeight = 0
+    dsp: FeeWeight = 0
+    data: FeeWeight = 0  # goes to verify for a campaign that targets no segments
+    verify: FeeWeight = 0
+    tax: FeeWeight = 0
+    fx: FeeWeight = 0
+    publisher: FeeWeight = 0
+    exchange: FeeWeight = 0
+    supply_tech: FeeWeight = 0
+    hidden: FeeWeight = 0
+
+
 class Fees(Struct, forbid_unknown_fields=True):
-    """[fees]: who takes part of the money; presets none | isba2020 | pmp2022 (rent/waterfall.py)."""
+    """[fees]: who takes part of the money; presets none | isba2020 | pmp2022 (rent/waterfall.py), or own sets."""
 
     sell: str = "none"  # how the clearing price is shared
     buy: str = "none"  # what comes on top for local campaigns
+    set: dict[str, FeeSet] = {}  # own sets by name
 
 
 class Creative(Struct, forbid_unknown_fields=True):
@@ -171,7 +190,7 @@ class Endpoint(Struct, forbid_unknown_fields=True):
     name: Name
     url: str  # http://host:port/path
     target: str = ""  # only requests of this audience are sent
-    fees: str = "none"  # buy-side fee preset; remote bids arrive net
+    fees: str = "none"  # buy-side fee set; remote bids arrive net
     qps: Annotated[int, Meta(ge=0)] = 0  # calls per second, 0 = no limit
     max_in_flight: Annotated[int, Meta(ge=1, le=4096)] = 64
     notice_hosts: list[str] = []  # hosts its nurl/burl/lurl may call; empty = its own
@@ -217,6 +236,7 @@ STRUCTS = (
     Server,
     Auction,
     Fees,
+    FeeSet,
     Creative,
     Cap,
     Reserve,

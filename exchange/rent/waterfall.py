@@ -21,16 +21,18 @@ Sources of the presets, as shares of 10,000 of the buyer's total:
 - `none`: the publisher receives everything and nothing comes on top.
 
 The demand technology weight stands in the `data` slot; `split` hands it to `verify` for a campaign that
-targets no segments.
+targets no segments. A config has sets of its own in `[fees.set.NAME]`.
 """
 
 import difflib
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
 from numba import njit
 
-from exchange.market import BUY_PARTIES, FEES, PARTIES, SELL_PARTIES
+from exchange.config import FeeSet
+from exchange.market import BUY_PARTIES, FEES, PARTIES, SELL_PARTIES, cpm_up
 
 N_PARTIES: Final = len(PARTIES)
 WEIGHT_MAX: Final = 10_000
@@ -39,8 +41,9 @@ _N_SELL: Final = len(SELL_PARTIES)
 _DATA: Final = PARTIES.index("data")
 _VERIFY: Final = PARTIES.index("verify")
 
-# preset -> (base, addon, fixed_nano, weights); a party that is not named receives nothing
-PRESETS: Final[dict[str, tuple[int, int, int, dict[str, int]]]] = {
+# base, addon, fixed_nano, weights; a party that is not named receives nothing
+Shares = tuple[int, int, int, dict[str, int]]
+PRESETS: Final[dict[str, Shares]] = {
     "none": (10_000, 0, 0, {"publisher": 10_000}),
     "isba2020": (
         7_500,
@@ -73,13 +76,20 @@ PRESETS: Final[dict[str, tuple[int, int, int, dict[str, int]]]] = {
 }
 
 
-def fee_set(sell: str, buy: str) -> np.void:
-    """Return the fee set that shares the clearing price by preset `sell` and adds the fees of preset `buy`.
+def fee_set(sell: str, buy: str, sets: Mapping[str, FeeSet] | None = None, buy_key: str = "fees.buy") -> np.void:
+    """Return the fee set that shares the clearing price as `sell` does and adds the fees of `buy`.
 
-    A record of `market.FEES`. Raises ValueError that names the nearest preset.
+    Both are presets or names of `sets`, the config's [fees.set.NAME]; `buy_key` is the key that names `buy`.
+    A record of `market.FEES`. Raises ValueError that names the key and what was expected.
     """
-    base, addon, fixed_nano, buy_weights = PRESETS[_known("buy", buy)]
-    sell_weights = PRESETS[_known("sell", sell)][3]
+    own = {name: _shares(name, own) for name, own in (sets or {}).items()}
+    sell_weights = _known("fees.sell", sell, own)[3]
+    base, addon, fixed_nano, buy_weights = _known(buy_key, buy, own)
+    if not any(sell_weights.get(party) for party in SELL_PARTIES):
+        raise ValueError(
+            f"fees.sell = {sell!r}: fees.set.{sell} gives nobody the clearing price: expected a weight above 0 for "
+            f"one of {', '.join(SELL_PARTIES)}"
+        )
     return fee_record(
         base,
         addon,
@@ -87,6 +97,19 @@ def fee_set(sell: str, buy: str) -> np.void:
         tuple(buy_weights.get(party, 0) for party in BUY_PARTIES),
         tuple(sell_weights.get(party, 0) for party in SELL_PARTIES),
     )
+
+
+def _shares(name: str, own: FeeSet) -> Shares:
+    """A set of the config as PRESETS has them; raises ValueError for one that could not be split."""
+    if name in PRESETS:
+        raise ValueError(f"fees.set.{name}: expected another name: {', '.join(PRESETS)} are presets")
+    weights = {party: int(getattr(own, party)) for party in PARTIES}
+    if (own.addon_bps or own.fixed_cpm) and not any(weights[party] for party in BUY_PARTIES):
+        raise ValueError(
+            f"fees.set.{name}: addon_bps = {own.addon_bps}, fixed_cpm = {own.fixed_cpm:g}: nobody receives what comes "
+            f"on top: expected a weight above 0 for one of {', '.join(BUY_PARTIES)}"
+        )
+    return 10_000, own.addon_bps, cpm_up(own.fixed_cpm), weights
 
 
 def fee_record(base: int, addon: int, fixed_nano: int, buy: tuple[int, ...], sell: tuple[int, ...]) -> np.void:
@@ -112,13 +135,14 @@ def fee_record(base: int, addon: int, fixed_nano: int, buy: tuple[int, ...], sel
     return record
 
 
-def _known(key: str, preset: str) -> str:
-    """Return `preset` if there is one of this name."""
-    if preset not in PRESETS:
-        near = difflib.get_close_matches(preset, PRESETS, 1)
+def _known(key: str, name: str, own: Mapping[str, Shares]) -> Shares:
+    """The preset, or the set of the config, of this name."""
+    choices = {**PRESETS, **own}
+    if name not in choices:
+        near = difflib.get_close_matches(name, choices, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"fees.{key} = {preset!r}: expected one of {', '.join(PRESETS)}{hint}")
-    return preset
+        raise ValueError(f"{key} = {name!r}: expected one of {', '.join(choices)}{hint}")
+    return choices[name]
 
 
 @njit(cache=True, nogil=True)

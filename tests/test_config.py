@@ -23,6 +23,7 @@ from exchange.config import (
     Population,
     Reserve,
     Server,
+    Theory,
     load_config,
     parse_config,
     shipped,
@@ -42,6 +43,7 @@ SECTIONS: dict[str, type] = {
     "`[[advertiser.campaign.creative]]`": Creative,
     "`[[endpoint]]`": Endpoint,
     "`[population]`": Population,
+    "`[theory]`": Theory,
 }
 GOOD = """
 [[advertiser]]

@@ -26,7 +26,7 @@ RANKS = [
     {"quotes", "fanout", "notices", "server", "opening"},
     {"line"},
     {"simulate", "live", "explain"},
-    {"serve", "load"},
+    {"serve", "load", "theory"},
     {"__main__"},
 ]
 NUMBA_ROOMS = {"state", "awards", "audience", "auction", "rent", "bidding", "randomness", "population", "simulate"}

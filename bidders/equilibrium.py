@@ -2,7 +2,7 @@
 
 Source: Riley and Samuelson (1981), Optimal Auctions (first price with a reserve); Krishna (2010), Auction Theory,
 chapter 3 (all-pay); Zeithammer (2019), Soft Floors in Auctions (first price below the soft floor, truthful above).
-Expect: among `rivals` + 1 of its kind each format earns what second price earns; alone in bidding otherwise nobody gains.
+Expect: among `rivals` + 1 of its kind each format earns what second price earns; whoever bids otherwise gains nothing.
 """
 
 from typing import Any, ClassVar

@@ -1,7 +1,7 @@
 """The command `rentier`: serve, simulate, report, reconcile, explain, replay, theory, demo.
 
-Bad input is one line on stderr and exit code 2; a ledger that does not balance, or a measure that disagrees with theory,
-is exit code 1.
+Bad input is one line on stderr and exit code 2; a ledger that does not balance, or a measure that theory does not
+expect, is exit code 1.
 """
 
 import argparse
@@ -277,7 +277,10 @@ def _theory(args: argparse.Namespace) -> int:
     from exchange.theory import pick, screen
     from exchange.theory.bench import counts
 
-    for name, value, most in (("seed", args.seed, SEED_MAX), ("auctions", 2 if args.auctions is None else args.auctions, 10**9)):
+    for name, value, most in (
+        ("seed", args.seed, SEED_MAX),
+        ("auctions", 2 if args.auctions is None else args.auctions, 10**9),
+    ):
         if not (0 if name == "seed" else 2) <= value <= most:
             raise Quit(f"--{name} {value}: expected {0 if name == 'seed' else 2} to {most}")
     rows, lines = pick.rows(args.row), []

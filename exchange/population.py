@@ -68,7 +68,8 @@ PLACEMENT_RECORD: Final = mk.shape(
 )
 SETTINGS: Final = mk.shape(
     [
-        ("seed", "i8"), ("people", "i8"), ("in_turn", "i8"), ("placements", "i8"), ("start_ns", "i8"), ("step_ns", "f8"),
+        ("seed", "i8"), ("people", "i8"), ("in_turn", "i8"), ("placements", "i8"),
+        ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
     ]
 )  # fmt: skip

@@ -64,7 +64,12 @@ def _check_theory(config: Config, theory: Theory, name: str) -> None:
         _choice(name, "theory.measure", measure, MEASURES)
         if at and campaign not in known:
             raise ConfigError(f"{name}: theory.measure = {text!r}: expected a campaign of this config behind the @")
-    for form, key in (("difference", "against"), ("regret", "horizons"), ("stated", "expected"), ("regret", "expected")):
+    for form, key in (
+        ("difference", "against"),
+        ("regret", "horizons"),
+        ("stated", "expected"),
+        ("regret", "expected"),
+    ):
         if theory.form == form and getattr(theory, key) in ("", [], None):
             raise ConfigError(f"{name}: theory.{key} is missing: expected with form = {form!r}")
 

@@ -202,8 +202,8 @@ THEORY_FORMS = (
     "difference", "stated",
 )  # fmt: skip
 MEASURES = (
-    "revenue", "buyer", "spend", "publisher", "welfare", "surplus", "sale_rate", "share", "price", "winning_value", "bid",
-    "bid_to_value", "event_price", "multiplier", "anarchy", "regret", "torn",
+    "revenue", "buyer", "spend", "publisher", "welfare", "surplus", "sale_rate", "share", "price", "winning_value",
+    "bid", "bid_to_value", "event_price", "multiplier", "anarchy", "regret", "torn",
 )  # fmt: skip
 Measure = Annotated[str, Meta(min_length=1, max_length=300)]
 
@@ -217,7 +217,7 @@ class Theory(Struct, forbid_unknown_fields=True):
     measure: Measure = "revenue"  # one of MEASURES; of one campaign: bid@brand/campaign
     also: list[Measure] = []  # further measures of the same runs
     expected: Finite | None = None  # of `measure`, where no form computes it
-    tolerance: Annotated[float, Meta(ge=0)] = 0.001  # at 1,000,000 auctions, or at `runs` runs
+    tolerance: Annotated[float, Meta(ge=0)] = 0.001  # at `auctions` and `runs`; fewer widen it by the root
     auctions: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000  # of each run
     runs: Annotated[int, Meta(ge=1, le=10_000)] = 1  # independent runs, where auctions of one run depend on each other
     middle: Annotated[float, Meta(gt=0, le=1)] = 1.0  # share of a run that is measured, from its middle

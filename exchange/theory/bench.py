@@ -14,6 +14,7 @@ from exchange.theory.game import NoForm, game_of
 from exchange.theory.measures import NEEDS_BIDS, Mean, Measured, mean_of, pooled, spread
 
 SEGMENT: Final = 250_000  # auctions of one run of a fixed market: more are several runs, to bound memory
+STRIDE: Final = 1_000_003  # between the seeds of the runs of a row: seeds that people choose share none
 Z_MAX: Final = 4.0
 EXACT: Final = 2e-6  # relative slack of a number without a standard error: prices are whole nano
 PLAIN: Final = ("revenue", "buyer", "publisher", "welfare", "surplus", "sale_rate", "price", "winning_value", "bid")
@@ -58,16 +59,17 @@ class Row:
         main = measure == self.theory.measure
         if main and self.theory.expected is not None:
             return self.theory.expected
-        try:
-            return forms.expected(self.config, self.theory.form, measure, self.other)
-        except NoForm as reason:
-            self.why_not = str(reason)
-            if main and self.stated:
-                raise ConfigError(
-                    f"{self.path}: theory.form = {self.theory.form!r} says nothing about {measure}: {reason}; "
-                    "expected a market that the form covers, or theory.expected"
-                ) from None
-            return None
+        for form in (self.theory.form,) if main else (self.theory.form, "auction"):
+            try:
+                return forms.expected(self.config, form, measure, self.other)
+            except NoForm as reason:
+                self.why_not = str(reason)
+        if main and self.stated:
+            raise ConfigError(
+                f"{self.path}: theory.form = {self.theory.form!r} says nothing about {measure}: {self.why_not}; "
+                "expected a market that the form covers, or theory.expected"
+            )
+        return None
 
     def run(self, seed: int, auctions: int | None = None, progress: Progress | None = None) -> list[Line]:
         """Measure everything the row speaks of. auctions: instead of the config's; progress(share done)."""
@@ -93,7 +95,9 @@ class Row:
         sizes = [n] * runs if runs > 1 or dependent else [min(SEGMENT, n - k) for k in range(0, n, SEGMENT)]
         parts: list[list[Mean]] = []
         for k, size in enumerate(sizes):
-            seen = self._measured(self.config, size, seed + k, measures, dependent, lambda s, k=k: told((k + s) / len(sizes)))  # type: ignore[misc]
+            seen = self._measured(
+                self.config, size, seed + k * STRIDE, measures, dependent, part_of(told, k, len(sizes))
+            )
             parts.append([seen.mean(m) for m in measures])
         columns = list(zip(*parts, strict=True))
         return [spread([p.value for p in c]) if runs > 1 else pooled(list(c)) for c in columns]
@@ -104,9 +108,7 @@ class Row:
         config = deepcopy(config)
         ledger = "bids" if any(m.partition("@")[0] in NEEDS_BIDS for m in measures) else "wins"
         config.exchange.journal = ledger
-        run: Run = simulate(
-            config, n, seed % (SEED_MAX + 1), ledger=ledger, progress=lambda done, of: told(done / of)
-        )
+        run: Run = simulate(config, n, seed % (SEED_MAX + 1), ledger=ledger, progress=lambda done, of: told(done / of))
         return Measured(run, config, dependent, self.theory.middle)
 
     def _difference(self, measure: str, seed: int, n: int, told: Progress) -> Mean:
@@ -117,7 +119,7 @@ class Row:
             size = min(SEGMENT, n - at)
             both = []
             for config in (self.config, self.other):
-                seen = self._measured(config, size, seed + k, [measure], False, lambda s: None)
+                seen = self._measured(config, size, seed + k * STRIDE, [measure], False, lambda s: None)
                 name, _, campaign = measure.partition("@")
                 mine = seen.wins["campaign"] == seen.ids[campaign] if campaign else seen.wins["campaign"] >= 0
                 both.append(seen.per_auction(name, mine, bool(campaign)))
@@ -134,7 +136,9 @@ class Row:
         for length in t.horizons:
             found = []
             for k in range(runs):
-                found.append(trials.regret(self.config, t.measure.partition("@")[2], length, t.auctions, seed + k))
+                found.append(
+                    trials.regret(self.config, t.measure.partition("@")[2], length, t.auctions, seed + k * STRIDE)
+                )
                 told((done + length * (k + 1) / runs) / total)
             done += length
             line = self._line(f"{t.measure}", t.expected, spread(found), length, runs, t.auctions * runs)
@@ -161,6 +165,11 @@ class Row:
             t.id, str(self.path), t.setting, t.form, measure, theory, found.value, found.error, z, tolerance, within, n,
             runs, t.source,
         )  # fmt: skip
+
+
+def part_of(told: Progress, k: int, n: int) -> Progress:
+    """Progress of part k of n."""
+    return lambda share: told((k + share) / n)
 
 
 def counts(t: Theory, auctions: int | None) -> tuple[int, int]:

@@ -119,7 +119,11 @@ def _measured(game: Game, revenue: float, out: Outcome, measure: str, campaign: 
     }
     if measure == "anarchy":
         return best_welfare(game) / value
-    if measure not in found or not np.isfinite(found[measure]) or (game.slots and measure in ("price", "winning_value")):
+    if (
+        measure not in found
+        or not np.isfinite(found[measure])
+        or (game.slots and measure in ("price", "winning_value"))
+    ):
         raise NoForm(f"no closed form for {measure} here")
     return found[measure]
 
@@ -390,4 +394,5 @@ FORMS: dict[str, Callable[[Config, str, str], float]] = {
     "pacing": _pacing,
     "goods": _goods,
     "regret": _stated,
+    "stated": _stated,
 }

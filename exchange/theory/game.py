@@ -1,4 +1,4 @@
-"""A config as a game: who bids what on values of which distribution, under which rule. Refuses what it cannot state.
+"""A config as a game: who bids what on values of which distribution, under which price rule; or why it is none.
 
 Bid curves are those of the rules themselves, called as plain functions; a rule that learns, or that looks at anything but
 value, floor and its own draw, is no fixed curve, and then there is no closed form (`NoForm` says why).
@@ -7,13 +7,13 @@ value, floor and its own draw, is no fixed curve, and then there is no closed fo
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from exchange import market as mk
 from exchange.bidding import resolve
-from exchange.config import Campaign, Config, Distribution
+from exchange.config import Campaign, Config
 from exchange.population import Population
 from exchange.rent.waterfall import fee_set
 from exchange.theory.independent import Bidder, Curve, virtual_inverse
@@ -112,7 +112,9 @@ def people_of(config: Config) -> list[tuple[float, frozenset[str]]]:
 
     salt = b"\0" * 32
     population = Population(config, salt)
-    population.know(load_people(Path(config.folder) / config.exchange.people, lambda text: person_key(salt, text)).by_key)
+    population.know(
+        load_people(Path(config.folder) / config.exchange.people, lambda text: person_key(salt, text)).by_key
+    )
     n = config.population.people
     edges = np.arange(n + 1) / n
     shares = np.diff(edges if config.population.visits == "in_turn" else edges ** (1 - config.population.person_skew))
@@ -124,12 +126,12 @@ def people_of(config: Config) -> list[tuple[float, frozenset[str]]]:
 
 
 def reserve_of(config: Config, seat: str, floor: float) -> tuple[float, Values | None]:
-    """(least bid of a seat that counts, the distribution whose virtual values rank it in `myerson`): its own, or all's."""
+    """(least bid of a seat that counts, the distribution whose virtual values rank it in `myerson`)."""
     ranking: Values | None = None
     for reserve in sorted(config.auction.reserve, key=lambda r: r.seat == ""):  # its own first
         if reserve.seat in ("", seat):
             values = values_of(reserve.values) if reserve.values is not None else None
-            floor = max(floor, reserve.floor_cpm if values is None else myerson_reserve(values))  # type: ignore[type-var]
+            floor = max(floor, (reserve.floor_cpm or 0.0) if values is None else myerson_reserve(values))
             ranking = ranking or values
     return floor, ranking if config.auction.format == "myerson" else None
 
@@ -183,9 +185,9 @@ class Probe:
         self.name = campaign.rule
         self.rule = resolve(campaign.rule, config.folder)
         knobs = {**self.rule.defaults, **campaign.knobs}
-        money = {name: 0 for name, _ in mk.CAMPAIGN_FIELDS} | {name: mk.BUDGET_MAX_NANO for name in MONEY}
+        money = {name: 0 for name, _ in mk.CAMPAIGN_FIELDS} | dict.fromkeys(MONEY, mk.BUDGET_MAX_NANO)
         self.me = SimpleNamespace(**money | {k: np.array(v) if isinstance(v, list) else v for k, v in knobs.items()})
-        self.imp = SimpleNamespace(**{name: 0 for name in mk.IMP.names or ()})
+        self.imp = SimpleNamespace(**dict.fromkeys(mk.IMP.names or (), 0))
         self.imp.floor = round(floor * NANO_CPM)
         self.imp.format = mk.FORMATS[config.auction.format]
         self.imp.pctr, self.imp.pcvr, self.imp.since_s, self.imp.u = campaign.pctr, campaign.pcvr, -1, 0.5
@@ -280,4 +282,3 @@ class Probe:
                     low, high = (low, middle) if up else (middle, high)
                 out.append(high)
         return out
-

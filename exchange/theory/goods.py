@@ -128,7 +128,15 @@ def paced(value: Floats, bids: Floats, me: int, budget: float, first_price: bool
 
 
 def _totals(
-    value: Floats, bids: Floats, me: int, multiplier: float, won: list[int], at: int, share: float, first: bool, floor: float
+    value: Floats,
+    bids: Floats,
+    me: int,
+    multiplier: float,
+    won: list[int],
+    at: int,
+    share: float,
+    first: bool,
+    floor: float,
 ) -> Paced:
     """Revenue, spend and welfare of a round, good by good."""
     revenue = spend = welfare = 0.0

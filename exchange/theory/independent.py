@@ -79,7 +79,8 @@ class Bidder:
         else:
             inverse = self._inverse(bids, strict)
             share = np.where(inverse < self.values.low, 0.0, self.values.cdf(np.maximum(inverse, self.values.low)))
-        return 1.0 - self.present + self.present * share
+        found: Floats = 1.0 - self.present + self.present * share
+        return found
 
     def counted(self, bids: Floats, strict: bool) -> Floats:
         """P(qualified net bid <= b) (`strict`: < b): one below the floor counts as none."""
@@ -159,8 +160,8 @@ def nothing(n: int) -> Outcome:
 def auction(bidders: list[Bidder], price_rule: str, soft_floor: float = 0.0) -> Outcome:
     """Expected outcome of one auction of one item.
 
-    price_rule: second_price, first_price, soft_floor (a winner at or above `soft_floor` pays at least that, one below it
-    his bid), posted_price (see `posted`) or all_pay (everyone who reaches the floor pays his bid).
+    price_rule: second_price, first_price, soft_floor (a winner at or above `soft_floor` pays at least that, one below
+    it his bid), posted_price (see `posted`) or all_pay (everyone who reaches the floor pays his bid).
     """
     if price_rule == "posted_price":
         return posted(bidders)
@@ -186,8 +187,8 @@ def auction(bidders: list[Bidder], price_rule: str, soft_floor: float = 0.0) -> 
 def posted(bidders: list[Bidder]) -> Outcome:
     """Expected outcome where a draw decides among those who take the price, their floor, and the one drawn pays it.
 
-    With q_j the chance that j takes it, i is drawn with the integral of the product of (1 - q_j t) over the others, t from
-    0 to 1, once he takes it.
+    With q_j the chance that j takes it, i who takes it is drawn with the integral over t from 0 to 1 of the product of
+    1 - q_j t over the others.
     """
     out = nothing(len(bidders))
     t, weight = panels(np.linspace(0.0, 1.0, 9))
@@ -257,7 +258,7 @@ class Shared:
 
 
 def ranks(bidders: list[Bidder], at: Floats, most: int, skip: int = -1) -> NDArray[np.float64]:
-    """P(exactly k qualified bids lie above x), float[most + 1, len(at)], without bidder `skip`; the last row: most or more."""
+    """P(exactly k qualified bids above x), float[most + 1, len(at)], without bidder `skip`; last row: most or more."""
     table = np.zeros((most + 1, len(at)))
     table[0] = 1.0
     for j, one in enumerate(bidders):

@@ -82,7 +82,7 @@ class Measured:
         if name == "sale_rate":
             return self.auctions["sold"][self.first : self.last].astype(float)
         if name == "revenue" and not one:
-            return self.auctions["clearing_nano"][self.first : self.last] * CPM
+            return np.asarray(self.auctions["clearing_nano"][self.first : self.last] * CPM)
         wins = self.wins
         buyer = wins["buyer_total_nano"] * self.rate
         value = wins["value_nano"] * self._clicks_of_slot() * self.won
@@ -134,7 +134,7 @@ class Measured:
         if self.config.population.visits != "in_turn" or people > len(values):
             return values
         whole = len(values) // people * people
-        return values[:whole].reshape(-1, people).mean(1)
+        return np.asarray(values[:whole].reshape(-1, people).mean(1))
 
     def _of_auctions(self, values: Floats) -> Mean:
         return mean_of(self._rounds(values), self.dependent)

@@ -12,7 +12,8 @@ MEASURE: Final = 13
 
 def head() -> str:
     """The headings."""
-    return f"{'id':<5} {'setting':<{SETTING}} {'measure':<{MEASURE}} {'theory':>10} {'measured':>10} {'std err':>9} {'z':>6}"
+    numbers = f"{'theory':>10} {'measured':>10} {'std err':>9} {'z':>6}"
+    return f"{'id':<5} {'setting':<{SETTING}} {'measure':<{MEASURE}} {numbers}"
 
 
 def render(line: Line, first: bool) -> list[str]:
@@ -20,7 +21,7 @@ def render(line: Line, first: bool) -> list[str]:
     setting = _wrap(line.setting or line.file, SETTING) if first else [""]
     theory = _number(line.theory) if line.theory is not None else "-"
     error = "exact" if line.error == 0 else f"{line.error:.6f}"
-    z = f"{line.z:+.1f}" if line.z is not None else ""
+    z = f"{round(line.z, 1) + 0.0:+.1f}" if line.z is not None else ""
     name = line.measure.partition("@")[0] + (f" {line.auctions}" if line.form == "regret" else "")
     text = (
         f"{line.id[:5] if first else '':<5} {setting[0]:<{SETTING}} {name[:MEASURE]:<{MEASURE}} {theory:>10} "

@@ -81,9 +81,9 @@ def regret(config: Config, name: str, length: int, base: int, seed: int) -> floa
         mine.knobs = {**mine.knobs, "step": mine.knobs["step"] * (base / length) ** 0.5}
     plain = campaigns(free)[name]
     plain.rule, plain.knobs, plain.budget = type(plain)("one").rule, {}, None
-    gained = sum(_won(paced, name, length, run_seed)[0])
+    gained = float(_won(paced, name, length, run_seed)[0].sum())
     surplus, price = _won(free, name, length, run_seed)
-    return (knapsack(surplus, price, budget * 1000) - gained) / length**0.5
+    return float((knapsack(surplus, price, budget * 1000) - gained) / length**0.5)
 
 
 def _won(config: Config, name: str, length: int, seed: int) -> tuple[Floats, Floats]:

@@ -105,7 +105,8 @@ class Exponential(Values):
 
     def cdf(self, x: Floats) -> Floats:
         """1 - exp(-x / mean)."""
-        return -np.expm1(-np.maximum(np.asarray(x, float), 0.0) / self.scale)
+        found: Floats = -np.expm1(-np.maximum(np.asarray(x, float), 0.0) / self.scale)
+        return found
 
     def pdf(self, x: float) -> float:
         """exp(-x / mean) / mean."""

@@ -264,7 +264,7 @@ def ranks(bidders: list[Bidder], at: Floats, most: int, skip: int = -1) -> NDArr
     for j, one in enumerate(bidders):
         if j == skip:
             continue
-        above = 1.0 - one.counted(at, False)
+        above = 1.0 - one.counted(at, strict=j < skip)  # equal bids go to the lower index
         moved = table * above
         table *= 1.0 - above
         table[1:] += moved[:-1]

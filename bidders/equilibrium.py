@@ -21,7 +21,7 @@ class EquilibriumFirstPrice:
         n = me.rivals + 1
         v, r = min(1.0, value / me.high_nano), min(1.0, imp.floor / me.high_nano)
         shaded = v - (v**n - r**n) / (n * v**me.rivals)
-        return int(max(float(imp.floor), me.high_nano * shaded))
+        return int(min(value, max(imp.floor, int(me.high_nano * shaded + 0.5))))
 
     @staticmethod
     def learn(value: int, imp: Any, me: Any, result: Any) -> None:
@@ -44,7 +44,7 @@ class EquilibriumAllPay:
             return 0
         entry = r ** (1.0 / n)
         stake = v**n - (v**n - entry**n) / n
-        return int(max(float(imp.floor), me.high_nano * stake))
+        return int(min(value, max(imp.floor, int(me.high_nano * stake + 0.5))))
 
     @staticmethod
     def learn(value: int, imp: Any, me: Any, result: Any) -> None:
@@ -63,8 +63,8 @@ class EquilibriumSoftFloor:
             return 0
         n = me.rivals + 1
         v, r = min(1.0, value / me.high_nano), min(1.0, imp.floor / me.high_nano)
-        shaded = int(max(float(imp.floor), me.high_nano * (v - (v**n - r**n) / (n * v**me.rivals))))
-        return value if shaded >= me.soft_floor_nano else shaded
+        shaded = max(imp.floor, int(me.high_nano * (v - (v**n - r**n) / (n * v**me.rivals)) + 0.5))
+        return value if shaded >= me.soft_floor_nano else int(min(value, shaded))
 
     @staticmethod
     def learn(value: int, imp: Any, me: Any, result: Any) -> None:

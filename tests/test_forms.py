@@ -25,7 +25,9 @@ def market(*values: str, auction: str = "", extra: str = "", rule: str = "") -> 
     """A config of one campaign per value; `rule` is a line for each campaign."""
     text = PLAIN + (f"[auction]\n{auction}\n" if auction else "") + extra
     for k, value in enumerate(values):
-        text += f'\n[[advertiser]]\nname = "b{k}"\n[[advertiser.campaign]]\nname = "all"\n{rule}\nvalue_cpm = {value}\n{AD}'
+        text += (
+            f'\n[[advertiser]]\nname = "b{k}"\n[[advertiser.campaign]]\nname = "all"\n{rule}\nvalue_cpm = {value}\n{AD}'
+        )
     return parse_config(text)
 
 
@@ -73,7 +75,7 @@ def test_myerson_of_two_uniform_bidders(w1: float, w2: float, expected: float) -
 
 
 def test_optimal_reserves() -> None:
-    """high / 2 for a uniform from 0, its low end where that is above; the mean of an exponential; LN(0, 1): 1.353415."""
+    """high / 2 for a uniform from 0; the mean of an exponential; LN(0, 1): 1.353415; of a list the best entry."""
     assert myerson_reserve(Uniform(0, 3)) == pytest.approx(1.5)
     assert myerson_reserve(Exponential(0.7)) == pytest.approx(0.7)
     assert myerson_reserve(LogNormal(0, 1)) == pytest.approx(1.3534152, abs=1e-6)

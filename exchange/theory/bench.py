@@ -62,13 +62,14 @@ class Row:
         for form in (self.theory.form,) if main else (self.theory.form, "auction"):
             try:
                 return forms.expected(self.config, form, measure, self.other)
-            except NoForm as reason:
-                self.why_not = str(reason)
+            except NoForm as none:
+                reason = str(none)
         if main and self.stated:
             raise ConfigError(
-                f"{self.path}: theory.form = {self.theory.form!r} says nothing about {measure}: {self.why_not}; "
+                f"{self.path}: theory.form = {self.theory.form!r} says nothing about {measure}: {reason}; "
                 "expected a market that the form covers, or theory.expected"
             )
+        self.why_not = reason
         return None
 
     def run(self, seed: int, auctions: int | None = None, progress: Progress | None = None) -> list[Line]:

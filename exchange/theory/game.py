@@ -1,7 +1,7 @@
 """A config as a game: who bids what on values of which distribution, under which price rule; or why it is none.
 
-Bid curves are those of the rules themselves, called as plain functions; a rule that learns, or that looks at anything but
-value, floor and its own draw, is no fixed curve, and then there is no closed form (`NoForm` says why).
+Bid curves are those of the rules themselves, called as plain functions; a rule that learns, or that looks at anything
+but value, floor and its own draw, is no fixed curve, and then there is no closed form (`NoForm` says why).
 """
 
 from dataclasses import dataclass

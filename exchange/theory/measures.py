@@ -85,7 +85,7 @@ class Measured:
             return np.asarray(self.auctions["clearing_nano"][self.first : self.last] * CPM)
         wins = self.wins
         buyer = wins["buyer_total_nano"] * self.rate
-        value = wins["value_nano"] * self._clicks_of_slot() * self.won
+        value = wins["value_nano"] * self.won
         amount = {
             "revenue": wins["clearing_nano"] * self.rate,
             "buyer": buyer,
@@ -104,11 +104,6 @@ class Measured:
         buy = sum(wins[f"{party}_nano"] for party in mk.BUY_PARTIES) + wins["clearing_nano"]
         sell = sum(wins[f"{party}_nano"] for party in mk.SELL_PARTIES)
         return int(((buy != wins["buyer_total_nano"]) | (sell != wins["clearing_nano"])).sum())
-
-    def _clicks_of_slot(self) -> Floats:
-        """Click rate of each win's position; 1 without positions."""
-        slots = self.config.auction.slots if self.config.auction.format in ("gsp", "vcg") else []
-        return np.array(slots)[self.wins["slot"]] if slots else np.ones(len(self.wins))
 
     def _inside(self, at: NDArray[np.int64]) -> NDArray[np.bool_]:
         return (at >= self.first) & (at < self.last)

@@ -25,21 +25,9 @@ FOLDER = Path(__file__).parents[1] / "configs" / "theory"
 NUMBERS = (1, 2, 4, 5, 7, 9, 11, 12, 13, 15, 16, 17, 20, 21, 23, 24, 26, 27, 29, 30, 32, 33, 34, 35, 37, 38, 39, 43, 45)
 IDS = [f"E{number:02}" for number in (*NUMBERS, 48, 54)]
 # rows whose formats, rules or reserves this tree does not have yet; empty once they are here
-NEEDS_FORMATS: set[str] = {
-    "empirical",
-    "E13",
-    "E17",
-    "E20",
-    "E23",
-    "E24",
-    "E26",
-    "E27",
-    "E29",
-    "E33",
-    "E37",
-    "E38",
-    "E43",
-    "E45",
+NEEDS_FORMATS = {
+    *["E13", "E17", "E20", "E23", "E24", "E26", "E27", "E29", "E33", "E37", "E38", "E43", "E45"],
+    *("empirical", "soft floor", "seats", "posted", "all-pay", "myerson", "gsp", "vcg", "quality"),
 }
 FEW = 60_000
 SEED = 2026
@@ -67,7 +55,7 @@ def few(row: Row) -> int | None:
 
 def test_every_oracle_of_this_room_has_a_row() -> None:
     """One config per oracle, named by its id, with a lesson, a setting and a source."""
-    assert sorted(ROWS) == sorted(IDS) and NEEDS_FORMATS <= {*IDS, *OTHERS}
+    assert sorted(ROWS) == sorted(IDS) and {*IDS, *OTHERS} >= NEEDS_FORMATS
     for name, row in ROWS.items():
         text = row.path.read_text(encoding="utf-8")
         lesson = text.partition("\n[theory]")[0]
@@ -135,6 +123,8 @@ def test_the_exchange_does_what_theory_says_at_length(name: str) -> None:
 MIXED = [("{ uniform = [0.5, 2.0] }", ""), ("{ exponential = 0.7 }", ""), ("{ lognormal = [-0.3, 0.8] }", "")]
 SHADER = 'rule = "equilibrium_first_price"\nknobs = { rivals = 3, high_nano = 2_000_000 }'
 SHADED = 'rule = "linear"\nknobs = { factor = 0.9 }'
+MYERSON = """format = "myerson"
+reserve = [{ seat = "b0", values = { uniform = [0.5, 2.0] } }, { values = { exponential = 0.7 } }]"""
 PMP = '[fees]\nsell = "pmp2022"\nbuy = "pmp2022"\n'
 # name -> (value and rule of each buyer, [auction], [fees])
 OTHERS = {
@@ -142,6 +132,14 @@ OTHERS = {
     "empirical": ([("{ empirical = [0.1, 0.5, 0.5, 2.0] }", "")] * 3, "floor_cpm = 0.3", ""),
     "first price": ([("{ uniform = [0.0, 2.0] }", SHADER)] * 4, 'format = "first_price"\nfloor_cpm = 0.7', ""),
     "fees": ([("{ exponential = 2.0 }", ""), ("{ uniform = [1.0, 3.0] }", "")], "floor_cpm = 0.4", PMP),
+    "soft floor": (MIXED, 'format = "soft_floor"\nfloor_cpm = 0.2\nsoft_floor_cpm = 0.9', ""),
+    "seats": (MIXED, 'reserve = [{ seat = "b0", floor_cpm = 0.9 }, { values = { exponential = 0.4 } }]', ""),
+    "posted": (MIXED, 'format = "posted_price"\nfloor_cpm = 0.8', PMP),
+    "all-pay": (MIXED, 'format = "all_pay"\nfloor_cpm = 0.5', ""),
+    "myerson": (MIXED[:2] * 2, MYERSON, ""),
+    "gsp": (MIXED * 2, 'format = "gsp"\nslots = [3.0, 2.0, 0.5]', ""),
+    "vcg": (MIXED, 'format = "vcg"\nslots = [1.0, 0.6]', PMP),
+    "quality": ([*MIXED, ("1.0", "quality = 1.7")], 'format = "gsp"\nfloor_cpm = 0.4', ""),
     "against a fixed price": ([("1.3", ""), ("{ lognormal = [0.0, 0.6] }", SHADED)], "", ""),
 }
 
@@ -166,7 +164,8 @@ def test_other_parameters_of_the_same_theory(name: str, tmp_path: Path) -> None:
     lines = Row(own(name, tmp_path)).run(SEED, 150_000)
     assert len(lines) == 9 and {line.measure for line in lines} >= {"revenue", "surplus", "sale_rate", "bid"}
     for line in lines:
-        assert line.theory is not None and line.within is True, line
+        silent = "slots" in OTHERS[name][1] and line.measure in ("price", "winning_value")
+        assert (silent and line.theory is None) or line.within is True, line
 
 
 def test_a_market_without_a_closed_form_is_still_measured(tmp_path: Path) -> None:

@@ -55,6 +55,16 @@ def test_second_price_exponential(n: int, mean: float) -> None:
     assert forms.expected(config, "auction", "surplus") == pytest.approx(mean, rel=1e-10)
 
 
+def test_equal_bids_are_sold_once() -> None:
+    """Three that always bid 1, and two lists that often agree: one winner, and the price is the tied bid."""
+    found = auction([Bidder(Atoms([1.0]))] * 3, "second_price")
+    assert (found.wins.sum(), found.paid.sum(), found.value.sum()) == pytest.approx((1.0, 1.0, 1.0))
+    found = auction([Bidder(Atoms([1.0, 2.0]))] * 2, "first_price")
+    assert (found.wins.sum(), found.paid.sum()) == pytest.approx((1.0, 1.75))
+    revenue, out = positions([Bidder(Atoms([1.0]))] * 3, [2.0, 1.0], "gsp")
+    assert (revenue, out.wins.sum(), out.value.sum()) == pytest.approx((3.0, 2.0, 3.0))
+
+
 def test_posted_price_of_one_buyer_and_of_many() -> None:
     """p (1 - F(p)^n); a draw decides, so what is sold is worth the mean value above the price."""
     for n in (1, 2, 6):

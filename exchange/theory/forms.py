@@ -43,6 +43,8 @@ def _auction(config: Config, measure: str, campaign: str) -> float:
         return _event_price(config)
     if measure in ("bid", "bid_to_value"):
         return _bid(game, campaign, measure)
+    if measure == "price" and game.price_rule == "all_pay":
+        game.price_rule = "first_price"  # what the winner pays; the losers' bids are no price
     revenue, out = outcome(game)
     return _measured(game, revenue, out, measure, campaign)
 

@@ -18,10 +18,10 @@ class EquilibriumFirstPrice:
         """Bid v - (v^n - r^n) / (n v^(n-1)) for n = rivals + 1 and the reserve r; nothing below it (gross nano)."""
         if value <= 0 or value < imp.floor:
             return 0
-        n = me.rivals + 1
-        v, r = min(1.0, value / me.high_nano), min(1.0, imp.floor / me.high_nano)
-        shaded = v - (v**n - r**n) / (n * v**me.rivals)
-        return int(min(value, max(imp.floor, int(me.high_nano * shaded + 0.5))))
+        n, high = max(1, me.rivals) + 1, max(1, me.high_nano)
+        v, r = min(1.0, value / high), min(1.0, imp.floor / high)
+        shaded = v - (v - r * (r / v) ** (n - 1)) / n
+        return int(min(value, max(imp.floor, int(high * shaded + 0.5))))
 
     @staticmethod
     def learn(value: int, imp: Any, me: Any, result: Any) -> None:
@@ -38,13 +38,13 @@ class EquilibriumAllPay:
         """Bid v F(v)^(n-1) - integral of F^(n-1) from the lowest type that enters (gross nano)."""
         if value <= 0:
             return 0
-        n = me.rivals + 1
-        v, r = min(1.0, value / me.high_nano), min(1.0, imp.floor / me.high_nano)
+        n, high = max(1, me.rivals) + 1, max(1, me.high_nano)
+        v, r = min(1.0, value / high), min(1.0, imp.floor / high)
         if v**n < r:
             return 0
         entry = r ** (1.0 / n)
         stake = v**n - (v**n - entry**n) / n
-        return int(min(value, max(imp.floor, int(me.high_nano * stake + 0.5))))
+        return int(min(value, max(imp.floor, int(high * stake + 0.5))))
 
     @staticmethod
     def learn(value: int, imp: Any, me: Any, result: Any) -> None:
@@ -61,9 +61,9 @@ class EquilibriumSoftFloor:
         """Bid as in first price up to the value where that bid meets the soft floor, and the value from there on."""
         if value <= 0 or value < imp.floor:
             return 0
-        n = me.rivals + 1
-        v, r = min(1.0, value / me.high_nano), min(1.0, imp.floor / me.high_nano)
-        shaded = max(imp.floor, int(me.high_nano * (v - (v**n - r**n) / (n * v**me.rivals)) + 0.5))
+        n, high = max(1, me.rivals) + 1, max(1, me.high_nano)
+        v, r = min(1.0, value / high), min(1.0, imp.floor / high)
+        shaded = max(imp.floor, int(high * (v - (v - r * (r / v) ** (n - 1)) / n) + 0.5))
         return value if shaded >= me.soft_floor_nano else int(min(value, shaded))
 
     @staticmethod

@@ -1,6 +1,7 @@
 """Closed forms: the quadrature against textbook formulas, and against plain Monte Carlo for random markets."""
 
 from math import comb, sqrt
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bidders.equilibrium import EquilibriumAllPay, EquilibriumFirstPrice, EquilibriumSoftFloor
 from exchange.config import parse_config
 from exchange.theory import forms
 from exchange.theory.game import NoForm, game_of, myerson_reserve
@@ -103,6 +105,23 @@ def test_equilibrium_bids() -> None:
     assert forms.all_pay_bid(u, 5, 0.0, 0.9) == pytest.approx(0.8 * 0.9**5)
     entry = 0.25**0.5  # x F(x) = r
     assert forms.all_pay_bid(u, 2, 0.25, 0.9) == pytest.approx(0.9**2 - (0.9**2 - entry**2) / 2)
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.25, 0.6])
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_the_rules_of_equilibrium_bid_the_forms(n: int, floor: float) -> None:
+    """bidders/equilibrium.py on U(0, 2): the general integrals, to the nano; nothing below the floor."""
+    values, me = Uniform(0, 2), SimpleNamespace(rivals=n - 1, high_nano=2_000_000, soft_floor_nano=700_000)
+    imp = SimpleNamespace(floor=round(floor * 1e6))
+    for v in np.linspace(0.01, 2.0, 41).tolist():
+        nano = round(v * 1e6)
+        shaded = forms.first_price_bid(values, n, floor, v) * 1e6
+        soft = nano if round(shaded) >= 700_000 else shaded
+        assert EquilibriumFirstPrice.price(nano, imp, me) == pytest.approx(shaded, abs=1.1)
+        assert EquilibriumAllPay.price(nano, imp, me) == pytest.approx(
+            forms.all_pay_bid(values, n, floor, v) * 1e6, abs=1.1
+        )
+        assert EquilibriumSoftFloor.price(nano, imp, me) == pytest.approx(soft, abs=1.1)
 
 
 def test_best_shading_meets_its_first_order_condition() -> None:

@@ -1,6 +1,7 @@
 """Rules: one contract for all of them, in plain Python and compiled; how they are found, and how they may fail."""
 
 import copy
+import importlib
 import inspect
 import itertools
 import re
@@ -189,6 +190,8 @@ BEHAVES = {
     "paced": paced_behaves,
     "shaded": shaded_behaves,
 }
+for path in sorted(Path(HERE).glob("test_rules_*.py")):  # one file a family of rules, each with its own BEHAVES
+    BEHAVES |= importlib.import_module(f"tests.{path.stem}").BEHAVES
 
 
 @pytest.mark.parametrize("name", BEHAVES)

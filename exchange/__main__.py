@@ -1,6 +1,7 @@
 """The command `rentier`: serve, simulate, report, reconcile, explain, reserve, replay, demo, new, tournament, theory.
 
-Bad input is one line on stderr and exit code 2; a ledger that does not balance is exit code 1.
+Bad input is one line on stderr and exit code 2; a ledger that does not balance, or a measure that theory does not
+expect, is exit code 1.
 """
 
 import argparse
@@ -23,6 +24,7 @@ EPILOG = """examples:
   rentier report LEDGER                         what it cost to rent, and re-rent, the people
   rentier explain REQUEST.json                  why this request sold as it did
   rentier new bidder my_bidder                  an own bidding rule, with a market to try it in and its test
+  rentier theory E02                            second price earns what Vickrey says
 """
 
 
@@ -120,6 +122,14 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("request", type=Path, help="a JSON bid request")
     sub.add_argument("--config", type=Path, help="a config (default: the demo's)")
     sub.add_argument("--json", action="store_true", help="print JSON")
+    _add_theory(
+        command(
+            "theory",
+            _theory,
+            "Run closed forms of auction theory through the exchange; exit 1 where it disagrees.",
+            "rentier theory E02 E30 --seed 7",
+        )
+    )
     _add_demo(
         command(
             "demo", _demo, "Run the whole line for some seconds and show what came of it.", "rentier demo --seconds 5"
@@ -161,6 +171,13 @@ def _add_simulate(sub: argparse.ArgumentParser) -> None:
 
 def _ledger_and_json(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("ledger", type=Path, help="folder of a ledger; it may be in use")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_theory(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("row", nargs="*", help="ids of rows in configs/theory, or FILE.toml (default: all rows)")
+    sub.add_argument("--seed", type=int, default=0, help="of every draw (default 0)")
+    sub.add_argument("--auctions", type=int, metavar="N", help="auctions a row, instead of each row's own number")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -283,6 +300,37 @@ def _explain(args: argparse.Namespace) -> int:
     announce_compiling()
     print(explain_file(args.request, args.config, args.json))
     return 0
+
+
+def _theory(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.config import SEED_MAX
+    from exchange.load.progress import Bar
+    from exchange.theory import pick, screen
+    from exchange.theory.bench import counts
+
+    for name, value, most in (
+        ("seed", args.seed, SEED_MAX),
+        ("auctions", 2 if args.auctions is None else args.auctions, 10**9),
+    ):
+        if not (0 if name == "seed" else 2) <= value <= most:
+            raise Quit(f"--{name} {value}: expected {0 if name == 'seed' else 2} to {most}")
+    rows, lines = pick.rows(args.row), []
+    announce_compiling()
+    if not args.json:
+        print(screen.head())
+    for row in rows:
+        n, runs = counts(row.theory, args.auctions)
+        with Bar("auctions", show=not args.json) as bar:
+            found = row.run(args.seed, args.auctions, lambda share, b=bar, of=n * runs: b.at(share * of, of))  # type: ignore[misc]
+        lines += found
+        for k, line in enumerate(found if not args.json else ()):
+            print("\n".join(screen.render(line, k == 0)), flush=True)
+        if row.why_not and not args.json:
+            print(f"      no closed form where theory is -: {row.why_not}")
+    print(msgspec.json.encode(lines).decode() if args.json else screen.foot(lines))
+    return 1 if any(line.within is False for line in lines) else 0
 
 
 def _demo(args: argparse.Namespace) -> int:

@@ -79,7 +79,8 @@ PLACEMENT_RECORD: Final = mk.shape(
 )
 SETTINGS: Final = mk.shape(
     [
-        ("seed", "i8"), ("people", "i8"), ("placements", "i8"), ("start_ns", "i8"), ("step_ns", "f8"),
+        ("seed", "i8"), ("people", "i8"), ("in_turn", "i8"), ("placements", "i8"),
+        ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
         ("cvr", "f8"), ("hour_swing", "f8"),
         ("log", "i8"), ("log_rows", "i8"),  # address and length of the log; no rows = no log
@@ -95,13 +96,16 @@ def when(settings, t):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def visit_of(settings, placements, t, visit):  # type: ignore[no-untyped-def]
-    """Draw visit t: when, who (a power law: few people come often), where (the same)."""
+    """Draw visit t: when, who (a power law: few people come often; or all in turn), where (a power law)."""
     w0, w1, w2, w3 = draw(settings.seed, t, 0, 0, VISIT)
     visit.t = t
     visit.now_ns = when(settings, t)
-    visit.person = np.uint32(
-        min(settings.people - 1, np.int64(settings.people * unit(w0, w1) ** settings.person_power))
-    )
+    if settings.in_turn:
+        visit.person = np.uint32(t % settings.people)
+    else:
+        visit.person = np.uint32(
+            min(settings.people - 1, np.int64(settings.people * unit(w0, w1) ** settings.person_power))
+        )
     place = unit(w2, w3)
     visit.placement = np.uint32(min(settings.placements - 1, np.int64(settings.placements * place * place)))
     visit.n_imps = np.int32(placements[visit.placement].n_imps)
@@ -219,6 +223,7 @@ class Population:
         settings["floor_nano"] = mk.cpm_up(config.auction.floor_cpm)
         settings["format"] = mk.FORMATS[config.auction.format]
         settings["hour_swing"] = 0.0 if self.plain else HOUR_SWING
+        settings["in_turn"] = self.config.visits == "in_turn"
         self.settings = settings
 
     def _draws(self, n: int, purpose: int, entity: int) -> NDArray[np.float64]:

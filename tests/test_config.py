@@ -24,6 +24,7 @@ from exchange.config import (
     Population,
     Reserve,
     Server,
+    Theory,
     load_config,
     parse_config,
     shipped,
@@ -44,6 +45,7 @@ SECTIONS: dict[str, type] = {
     "`[[advertiser.campaign.creative]]`": Creative,
     "`[[endpoint]]`": Endpoint,
     "`[population]`": Population,
+    "`[theory]`": Theory,
 }
 GOOD = """
 [[advertiser]]

@@ -26,7 +26,7 @@ RANKS = [
     {"quotes", "fanout", "notices", "server", "opening"},
     {"line"},
     {"simulate", "live", "explain", "new"},
-    {"serve", "load"},
+    {"serve", "load", "theory"},
     {"tournament"},
     {"__main__"},
 ]

@@ -178,7 +178,7 @@ def test_a_run_has_a_summary_frames_and_a_ledger(monkeypatch):
 
 
 def test_a_config_may_be_a_path_and_is_left_as_it_was(tmp_path):
-    theory = Path(__file__).parents[1] / "configs" / "theory" / "second_price.toml"
+    theory = Path(__file__).parents[1] / "configs" / "theory" / "E02_five_bidders.toml"
     by_path, by_text = exchange.simulate(theory, 500, 3), exchange.simulate(str(theory), 500, 3)
     assert everything(by_path.ledger) == everything(by_text.ledger)
     config = eight()

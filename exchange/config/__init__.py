@@ -31,6 +31,7 @@ from exchange.config.keys import (
     Population,
     Reserve,
     Server,
+    Theory,
 )
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "Population",
     "Reserve",
     "Server",
+    "Theory",
     "config_hash",
     "load_config",
     "parse_config",
@@ -96,6 +98,7 @@ def config_hash(config: Config) -> str:
     """Hash of what decides money in a config: everything but where it lies, where it listens and where it writes."""
     plain: dict[str, Any] = msgspec.to_builtins(config)
     plain.pop("folder")
+    plain.pop("theory")
     plain["exchange"].pop("ledger")
     for key in ("address", "public_url"):
         plain["server"].pop(key)

@@ -3,7 +3,18 @@
 import difflib
 import re
 
-from exchange.config.keys import FORMATS, RATE_MAX, RATE_MIN, Advertiser, Config, ConfigError, Distribution
+from exchange.config.keys import (
+    FORMATS,
+    MEASURES,
+    RATE_MAX,
+    RATE_MIN,
+    THEORY_FORMS,
+    Advertiser,
+    Config,
+    ConfigError,
+    Distribution,
+    Theory,
+)
 
 
 def check(config: Config, name: str) -> None:
@@ -42,6 +53,27 @@ def check(config: Config, name: str) -> None:
         raise ConfigError(f"{name}: auction.slots = {config.auction.slots}: expected click rates, the best first")
     for advertiser in config.advertiser:
         _check_campaigns(advertiser, name)
+    if config.theory is not None:
+        _check_theory(config, config.theory, name)
+
+
+def _check_theory(config: Config, theory: Theory, name: str) -> None:
+    """Known forms and measures, of campaigns that there are; what a form needs."""
+    _choice(name, "theory.form", theory.form, THEORY_FORMS)
+    known = {f"{a.name}/{c.name}" for a in config.advertiser for c in a.campaign}
+    for text in (theory.measure, *theory.also):
+        measure, at, campaign = text.partition("@")
+        _choice(name, "theory.measure", measure, MEASURES)
+        if at and campaign not in known:
+            raise ConfigError(f"{name}: theory.measure = {text!r}: expected a campaign of this config behind the @")
+    for form, key in (
+        ("difference", "against"),
+        ("regret", "horizons"),
+        ("stated", "expected"),
+        ("regret", "expected"),
+    ):
+        if theory.form == form and getattr(theory, key) in ("", [], None):
+            raise ConfigError(f"{name}: theory.{key} is missing: expected with form = {form!r}")
 
 
 def _choice(name: str, key: str, value: str, allowed: tuple[str, ...]) -> None:

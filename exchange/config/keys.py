@@ -216,6 +216,35 @@ class Population(Struct, forbid_unknown_fields=True):
     floor_cpm: Price = 0.3  # mean placement floor, ledger currency; 0 = no floors
 
 
+THEORY_FORMS = (
+    "auction", "revenue_equivalence", "equilibrium_bid", "reserve", "shading", "pacing", "goods", "regret",
+    "difference", "stated",
+)  # fmt: skip
+MEASURES = (
+    "revenue", "buyer", "spend", "publisher", "welfare", "surplus", "sale_rate", "share", "price", "winning_value",
+    "bid", "bid_to_value", "event_price", "multiplier", "anarchy", "regret", "torn",
+)  # fmt: skip
+Measure = Annotated[str, Meta(min_length=1, max_length=300)]
+
+
+class Theory(Struct, forbid_unknown_fields=True):
+    """[theory]: what `rentier theory` expects of this config."""
+
+    id: Name  # as in `rentier theory ID`
+    setting: str = ""  # one line: the market in the words of a textbook
+    form: str = "auction"  # the closed form (THEORY_FORMS)
+    measure: Measure = "revenue"  # one of MEASURES; of one campaign: bid@brand/campaign
+    also: list[Measure] = []  # further measures of the same runs
+    expected: Finite | None = None  # of `measure`, where no form computes it
+    tolerance: Annotated[float, Meta(ge=0)] = 0.001  # at `auctions` and `runs`; fewer widen it by the root
+    auctions: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000  # of each run
+    runs: Annotated[int, Meta(ge=1, le=10_000)] = 1  # independent runs, where auctions of one run depend on each other
+    middle: Annotated[float, Meta(gt=0, le=1)] = 1.0  # share of a run that is measured, from its middle
+    horizons: list[Annotated[int, Meta(ge=1)]] = []  # regret: lengths of runs; budgets go with them
+    against: str = ""  # difference: the config that is subtracted
+    source: str = ""
+
+
 class Config(Struct, forbid_unknown_fields=True):
     """A whole config file."""
 
@@ -228,6 +257,7 @@ class Config(Struct, forbid_unknown_fields=True):
     advertiser: list[Advertiser] = []
     endpoint: list[Endpoint] = []
     population: Population = field(default_factory=Population)
+    theory: Theory | None = None
     folder: str = ""  # filled by load_config: relative paths start here
 
 
@@ -245,5 +275,6 @@ STRUCTS = (
     Advertiser,
     Endpoint,
     Population,
+    Theory,
     Config,
 )

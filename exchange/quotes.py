@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.formats import POSITIONS, TABLE
-from exchange.auction.venue import Ad
+from exchange.auction.lines import Ad
 from exchange.links import Links
 from exchange.openrtb import codes
 from exchange.openrtb.encode import Markup, cpm, quoted, written

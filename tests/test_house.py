@@ -18,7 +18,7 @@ FUNCTION_LINES_MAX = 70
 # A room may import rooms of a lower rank, and itself. Leaves know nobody but the shapes they are made of.
 RANKS = [
     {"market", "compiled", "config", "http", "metrics", "links"},
-    {"randomness", "openrtb", "population_log"},
+    {"randomness", "openrtb"},
     {"state", "audience", "rent", "bidding"},
     {"awards", "contract"},
     {"auction"},

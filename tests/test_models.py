@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import exchange
 from exchange import market as mk
-from exchange import population
 from exchange.auction import models, value
 from exchange.config import ConfigError, load_config
 from exchange.openrtb import codes
+from exchange.population import people as population
 from exchange.randomness import TRUTH
 from tests.naive_terms import Request, campaign, draw, market, offer, unit, venue_of
 

@@ -9,8 +9,7 @@ from exchange import market as mk
 from exchange import simulate
 from exchange.__main__ import main
 from exchange.config import ConfigError, parse_config
-from exchange.population import Population
-from exchange.population_log import read_log
+from exchange.population import Population, read_log
 
 GOOD = "price_cpm\tpctr\tclick\n"
 CONFIG = """

@@ -24,11 +24,6 @@ ORACLES = Path(__file__).resolve().parents[2] / "shared" / "oracles.csv"
 FOLDER = Path(__file__).parents[1] / "configs" / "theory"
 NUMBERS = (1, 2, 4, 5, 7, 9, 11, 12, 13, 15, 16, 17, 20, 21, 23, 24, 26, 27, 29, 30, 32, 33, 34, 35, 37, 38, 39, 43, 45)
 IDS = [f"E{number:02}" for number in (*NUMBERS, 48, 54)]
-# rows whose formats, rules or reserves this tree does not have yet; empty once they are here
-NEEDS_FORMATS = {
-    *["E13", "E17", "E20", "E23", "E24", "E26", "E27", "E29", "E33", "E37", "E38", "E43", "E45"],
-    *("empirical", "soft floor", "seats", "posted", "all-pay", "myerson", "gsp", "vcg", "quality"),
-}
 FEW = 60_000
 SEED = 2026
 ROWS = {row.theory.id: row for row in shipped_rows(FOLDER)}
@@ -55,7 +50,7 @@ def few(row: Row) -> int | None:
 
 def test_every_oracle_of_this_room_has_a_row() -> None:
     """One config per oracle, named by its id, with a lesson, a setting and a source."""
-    assert sorted(ROWS) == sorted(IDS) and {*IDS, *OTHERS} >= NEEDS_FORMATS
+    assert sorted(ROWS) == sorted(IDS)
     for name, row in ROWS.items():
         text = row.path.read_text(encoding="utf-8")
         lesson = text.partition("\n[theory]")[0]
@@ -67,8 +62,6 @@ def test_every_oracle_of_this_room_has_a_row() -> None:
 @pytest.mark.parametrize("name", IDS)
 def test_theory_says_what_the_oracle_says(name: str) -> None:
     """The form, computed from the config alone, is the oracle's number; the tolerance is the oracle's."""
-    if name in NEEDS_FORMATS - {"E20", "E24", "E26", "E27", "E29"}:
-        pytest.skip(f"{name}: its rule or format is not here yet")
     expected, tolerance = oracle(name)
     row = ROWS[name]
     found = row.expected(row.theory.measure)
@@ -98,8 +91,6 @@ def first_count(name: str) -> int:
 @pytest.mark.parametrize("name", IDS)
 def test_the_exchange_does_what_theory_says(name: str) -> None:
     """Each row through config, rules, sell and journal, at a small count with a fixed seed."""
-    if name in NEEDS_FORMATS:
-        pytest.skip(f"{name}: its rule or format is not here yet")
     row = ROWS[name]
     n, runs = counts(row.theory, few(row))
     check(name, row.run(SEED, few(row)), n * runs)
@@ -109,8 +100,6 @@ def test_the_exchange_does_what_theory_says(name: str) -> None:
 @pytest.mark.parametrize("name", IDS)
 def test_the_exchange_does_what_theory_says_at_length(name: str) -> None:
     """At the row's own count, with a fresh seed: within tolerance, or four standard errors."""
-    if name in NEEDS_FORMATS:
-        pytest.skip(f"{name}: its rule or format is not here yet")
     seed = int(os.environ.get("RENTIER_SEED") or random.SystemRandom().randrange(2**32))
     print(f"{name} RENTIER_SEED={seed}")
     for line in ROWS[name].run(seed):
@@ -159,8 +148,6 @@ def own(name: str, folder: Path, theory: str = "", more: str = "") -> Path:
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_parameters_of_the_same_theory(name: str, tmp_path: Path) -> None:
     """A file without [theory] prints every plain measure, each beside what the forms expect of that market."""
-    if name in NEEDS_FORMATS:
-        pytest.skip(f"{name}: drawn values of this kind are not here yet")
     lines = Row(own(name, tmp_path)).run(SEED, 150_000)
     assert len(lines) == 9 and {line.measure for line in lines} >= {"revenue", "surplus", "sale_rate", "bid"}
     for line in lines:

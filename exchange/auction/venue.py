@@ -16,14 +16,12 @@ from exchange import state as st
 from exchange.auction import sell, value
 from exchange.auction.floors import reserve_records, virtual_value
 from exchange.auction.formats import BIDDING
+from exchange.auction.lines import Ad, Lines
 from exchange.auction.models import Models
 from exchange.auction.positions import slot_rates
 from exchange.auction.terms import write_terms
-from exchange.audience import language
-from exchange.audience.index import INSECURE, Index, Line, build
-from exchange.config import Config, ConfigError, Creative
-from exchange.openrtb import codes
-from exchange.openrtb.screen import insecure
+from exchange.audience.index import Index, build
+from exchange.config import Config, ConfigError
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names
 from exchange.rent.waterfall import fee_set
@@ -44,18 +42,6 @@ EVENT_COUNTS: Final = {  # which counter of the record counts which kind of even
     mk.KIND_RELEASE: "n_releases",
     mk.KIND_UNPAID: "n_unpaid",
 }
-MEDIA_CODE: Final = {name: code for code, name in codes.MEDIA.items()}
-
-
-class Ad:
-    """A creative in the market: its config, and the campaign and advertiser that own it."""
-
-    def __init__(self, creative: Creative, advertiser: str, domain: str, campaign: str, ident: int) -> None:
-        self.creative = creative
-        self.advertiser = advertiser
-        self.domain = domain
-        self.campaign = campaign
-        self.id = ident
 
 
 class Venue:
@@ -126,60 +112,24 @@ class Venue:
         return ident
 
     def _index(self) -> None:
-        """Build the audience index: a line per creative, then one per reserve with a target, then one per endpoint."""
-        lines: list[Line] = []
-        table: list[tuple[int, int, int]] = []
-        pairs = [(a, c) for a in self.config.advertiser for c in a.campaign]
-        for ix, (advertiser, campaign) in enumerate(pairs):
-            target = self._target(campaign.target, f"campaign {self.campaign_names[ix]}")
-            me = self.campaigns[ix]
-            me["line0"], me["n_lines"] = len(lines), len(campaign.creative)
-            me["uses_data"] = any(leaf.attribute == "seg" for leaf in target)
-            for creative in campaign.creative:
-                ident = self.names.id("creative", f"{self.campaign_names[ix]}/{creative.id}")
-                table.append((ix, len(self.ads), ident))
-                domain = advertiser.domains[0] if advertiser.domains else ""
-                self.ads.append(Ad(creative, advertiser.name, domain, campaign.name, ident))
-                lines.append(
-                    Line(
-                        campaign=ix,
-                        advertiser=int(me["advertiser"]),
-                        seat=advertiser.name,
-                        target=target,
-                        media=MEDIA_CODE[creative.type],
-                        size=(creative.w, creative.h) if creative.w and creative.h else None,
-                        cats=tuple(creative.cat),
-                        attrs=(*creative.attr, INSECURE) if _loads_http(creative) else tuple(creative.attr),
-                        domains=tuple(advertiser.domains),
-                    )
-                )
-        n_local = len(lines)
-        reserved: dict[int, int] = {}
-        for ix, reserve in enumerate(self.config.auction.reserve):
-            if reserve.target:
-                reserved[ix] = len(lines)
-                table.append((-2, ix, 0))
-                lines.append(Line(target=self._target(reserve.target, f"auction.reserve[{ix}]")))
-        self.arrays["reserves"] = reserve_records(self.config.auction, self.names, reserved)
-        for ix, endpoint in enumerate(self.config.endpoint):
-            target = self._target(endpoint.target, f"endpoint {endpoint.name}")
-            table.append((-1, ix, 0))
-            lines.append(Line(endpoint=ix, target=target))
-        self.index: Index = build(lines, segments=[s for s, _ in self.factor_names])
-        self.lines = lines
+        """Build the audience index from its lines (lines.py)."""
+        config = self.config
+        made = Lines(config, self.campaigns, self.campaign_names, self.names)
+        self.ads, self.lines = made.ads, made.lines
+        self.arrays["reserves"] = reserve_records(config.auction, self.names, made.reserved)
+        self.index: Index = build(made.lines, segments=[s for s, _ in self.factor_names])
         for me in self.campaigns[: self.n_campaigns]:
             me["own"] = self.index.own_need[me["line0"]]
         seg_id = self.index.seg_id
         factors = [(seg_id[segment], min(ppm, mk.BUDGET_MAX_NANO)) for segment, ppm in self.factor_names]
         self.arrays["factors"] = np.array(factors or [(0, 0)], value.FACTOR)
-        self.arrays["lines"] = np.array(table or [(-1, -1, 0)], np.int32)
+        self.arrays["lines"] = np.array(made.table or [(-1, -1, 0)], np.int32)
         turns = [ad.creative.weight for ad in self.ads]  # ads are the first lines, in their order
         self.arrays["weights"] = np.array(turns + [0] * (len(self.arrays["lines"]) - len(turns)), np.int64)
         for name in ("rows", "seg_in", "seg_default", "seg_out", "own_need"):
             self.arrays[name] = np.ascontiguousarray(getattr(self.index, name))
-        n_words = self.index.rows.shape[1]
-        alive = np.zeros(n_words, np.uint64)
-        for bit in range(n_local, len(lines)):
+        alive = np.zeros(self.index.rows.shape[1], np.uint64)
+        for bit in range(len(made.ads), len(made.lines)):
             alive[bit >> 6] |= np.uint64(1 << (bit & 63))
         self.arrays["alive"] = alive
 
@@ -196,12 +146,6 @@ class Venue:
                 f"found {self.n_campaigns}"
             )
         return frozenset(formats)
-
-    def _target(self, text: str, where: str) -> language.Target:
-        try:
-            return language.parse(text, self.config.audiences)
-        except language.TargetError as error:
-            raise ConfigError(f"{where}: target: {error}") from None
 
     def _fees(self) -> None:
         """A fee set per campaign, then one per endpoint (and a spare, so that the array is never empty)."""
@@ -412,8 +356,3 @@ class Venue:
         keys = ("budget", "spent", "held", "available", "wins", "asked")
         rows = self.campaigns[: self.n_campaigns]
         return {name: {k: int(row[k]) for k in keys} for name, row in zip(self.campaign_names, rows, strict=True)}
-
-
-def _loads_http(creative: Creative) -> bool:
-    """True when a creative's own markup or image is not https."""
-    return creative.image.startswith("http:") or insecure(creative.html) or insecure(creative.adm)

@@ -47,7 +47,7 @@ class Game:
 
 def game_of(config: Config) -> Game:
     """The game that a config describes. Raises NoForm."""
-    auction, fees = config.auction, fee_set(config.fees.sell, config.fees.buy)
+    auction, fees = config.auction, fee_set(config.fees.sell, config.fees.buy, config.fees.set)
     _simple(config)
     floor = max(auction.floor_cpm, config.population.floor_cpm)
     markup = 1.0 + int(fees["addon"]) / int(fees["base"])

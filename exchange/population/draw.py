@@ -1,0 +1,156 @@
+"""The compiled draws of a population: when, who, where, what for, and the truths of an impression.
+
+Visit t is a pure function of (seed, t); with a log (log.py) it is row t of the log.
+"""
+
+from math import cos, pi
+from typing import Final
+
+import numpy as np
+from numba import carray, njit
+
+from exchange import market as mk
+from exchange import state as st
+from exchange.audience import match as mt
+from exchange.randomness import CONVERSION, TRUTH, VISIT, draw, unit
+
+OPPORTUNITY = mk.OPPORTUNITY
+CLICK_HOUR: Final = 20  # when true click rates are highest
+
+VISIT_RECORD: Final = mk.shape([("t", "i8"), ("now_ns", "i8"), ("person", "u4"), ("placement", "u4"), ("n_imps", "i4")])
+PERSON_RECORD: Final = mk.shape([("key", "u8"), ("ctr", "f8"), ("segments", "u4"), ("country", "u1"), ("device", "u1")])
+PLACEMENT_RECORD: Final = mk.shape(
+    [
+        ("ctr", "f8"),
+        ("floor_nano", "i8"),
+        ("publisher", "u4"),
+        ("domain", "u4"),
+        ("domain_row", "i4"),
+        ("tail0", "i4"),  # the imps' part of the query, a run in `tails`
+        ("n_tail", "i4"),
+        ("n_not", "i4"),  # rows to clear, the first of that run
+        ("size", "u4"),
+        ("size_2", "u4"),
+        ("n_imps", "u1"),
+        ("media", "u1"),
+        ("blocks", "u1"),  # 1 = sends bcat
+    ]
+)
+SETTINGS: Final = mk.shape(
+    [
+        ("seed", "i8"), ("people", "i8"), ("in_turn", "i8"), ("placements", "i8"),
+        ("start_ns", "i8"), ("step_ns", "f8"),
+        ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
+        ("cvr", "f8"), ("hour_swing", "f8"),
+        ("log", "i8"), ("log_rows", "i8"),  # address and length of the log; no rows = no log
+    ]
+)  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def when(settings, t):  # type: ignore[no-untyped-def]
+    """The time of visit t, ns."""
+    return settings.start_ns + np.int64(t * settings.step_ns)
+
+
+@njit(cache=True, nogil=True)
+def visit_of(settings, placements, t, visit):  # type: ignore[no-untyped-def]
+    """Draw visit t: when, who (a power law: few people come often; or all in turn), where (a power law)."""
+    w0, w1, w2, w3 = draw(settings.seed, t, 0, 0, VISIT)
+    visit.t = t
+    visit.now_ns = when(settings, t)
+    if settings.in_turn:
+        visit.person = np.uint32(t % settings.people)
+    else:
+        visit.person = np.uint32(
+            min(settings.people - 1, np.int64(settings.people * unit(w0, w1) ** settings.person_power))
+        )
+    place = unit(w2, w3)
+    visit.placement = np.uint32(min(settings.placements - 1, np.int64(settings.placements * place * place)))
+    visit.n_imps = np.int32(placements[visit.placement].n_imps)
+
+
+@njit(cache=True, nogil=True)
+def truth_of(settings, placement, person, t, imp_ix, slot, share):  # type: ignore[no-untyped-def]
+    """Would this impression be seen, and clicked? (seen, clicked); only a seen one is clicked.
+
+    The click rate is the config's, times the placement's and the person's factors, times that of the hour.
+    slot: the position it stands in, 0 = the best; share: its click rate as a share of the best one's.
+    """
+    if settings.log_rows > 0:
+        return True, carray(st.at(settings.log), (settings.log_rows, 3), np.int64)[t, 2] != 0
+    w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, slot, TRUTH)
+    seen = unit(w0, w1) < settings.view_rate
+    hour = (when(settings, t) // (3600 * mk.NANO)) % 24
+    lift = 1.0 + settings.hour_swing * cos(pi * (hour - CLICK_HOUR) / 12.0)
+    return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr * person.ctr * lift * share
+
+
+@njit(cache=True, nogil=True)
+def converts(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
+    """Would a click on this impression become a conversion?"""
+    w0, w1, _, _ = draw(settings.seed, t, imp_ix, slot, CONVERSION)
+    return unit(w0, w1) < settings.cvr
+
+
+@njit(cache=True, nogil=True)
+def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ignore[no-untyped-def]
+    """Write the opportunities and the query of a visit where `trade` reads them.
+
+    rows: int32[3, 32] = rows of countries, devices and hours; bits: int32[2, 32] = segment id and bit, ids ascending.
+    """
+    person = people[visit.person]
+    place = placements[visit.placement]
+    hour = (visit.now_ns // (3600 * mk.NANO)) % 24
+    q = carray(st.at(v.query), v.query_max, np.int32)
+    q[mt.COUNTRY] = rows[0, person.country]
+    q[mt.DEVICE] = rows[1, person.device]
+    q[mt.DOMAIN] = place.domain_row
+    q[mt.HOUR] = rows[2, hour]
+    n = mt.HEAD
+    for b in range(bits.shape[1]):
+        if bits[0, b] > 0 and (person.segments >> np.uint32(bits[1, b])) & np.uint32(1):
+            q[n] = bits[0, b]
+            n += 1
+    q[mt.N_SEGS] = n - mt.HEAD
+    q[mt.N_NOT] = place.n_not
+    q[mt.N_ANY] = 0
+    q[mt.N_IMPS] = place.n_imps
+    for i in range(place.n_tail):
+        q[n + i] = tails[place.tail0 + i]
+    opportunities = carray(st.at(v.opportunities), v.imps_max, OPPORTUNITY)
+    for k in range(place.n_imps):
+        o = opportunities[k]
+        o.person_key = person.key
+        o.floor_nano = max(place.floor_nano, settings.floor_nano)
+        o.pctr_ppb = 0
+        o.publisher = place.publisher
+        o.domain = place.domain
+        o.size = place.size if k == 0 else place.size_2
+        o.country = np.uint16(rows[3, person.country])
+        o.imp_ix = np.uint16(k)
+        o.media = place.media
+        o.device = np.uint8(rows[4, person.device])
+        o.hour = np.uint8(hour)
+        o.format = np.uint16(settings.format)
+        o.test = np.uint8(0)
+        o.n_timeouts = np.uint8(0)
+        if settings.log_rows > 0:
+            floor_nano, o.pctr_ppb, _ = carray(st.at(settings.log), (settings.log_rows, 3), np.int64)[visit.t]
+            o.floor_nano = max(floor_nano, settings.floor_nano)
+            o.person_key = np.uint64(0)
+
+
+@njit(cache=True, nogil=True)
+def uniforms(seed, n, purpose, entity, out):  # type: ignore[no-untyped-def]
+    """Two uniform draws for each of n people or placements: out float64[n, 2]."""
+    for i in range(n):
+        w0, w1, w2, w3 = draw(seed, i, 0, entity, purpose)
+        out[i, 0] = unit(w0, w1)
+        out[i, 1] = unit(w2, w3)
+
+
+@njit(cache=True, nogil=True)
+def visit_at(settings, placements, t, visit):  # type: ignore[no-untyped-def]
+    """`visit_of` for a caller outside compiled code: one-element arrays."""
+    visit_of(settings[0], placements, t, visit[0])

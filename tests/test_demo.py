@@ -174,7 +174,9 @@ def test_an_own_list_marks_people_of_the_first_advertiser(tmp_path: Path) -> Non
 def test_the_screen_is_narrow_enough_for_large_markets(ran: tuple[Path, dict[str, Any]]) -> None:
     folder, facts = ran
     ledger = Ledger(folder / facts["ledger"])
-    traffic = screen.Traffic(3_600.0, 1_080_000, 300.0, 0, 0, {200: 1}, 12.3, 119.9, 1_234.5, 1.0, 987_654, 8_765, 0)
+    traffic = screen.Traffic(
+        3_600.0, 1_080_000, 300.0, 0, 0, {200: 1}, 12.3, 119.9, 1_234.5, 1.0, 987_654, 8_765, 87, 0
+    )
     summary = summarise(ledger)
     for name in ("auctions", "sold", "bids", "billed", "contacts", "people", "customers", "own_billed"):
         setattr(summary, name, getattr(summary, name) * 300)

@@ -4,8 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from exchange import bidding, compiled
 from exchange import market as mk
+from exchange.auction import limits
 from exchange.config import parse_config
 from exchange.line import Given, Line
 from exchange.links import Links
@@ -79,7 +82,8 @@ def _live(text: str, folder: str) -> None:
         line.close(opened, [Given(0, 0, _ANSWER)], now_ns)
         line.close(line.open(_REQUEST, now_ns), (), now_ns)
         sold = venue.arrays["sold"][0, 0]
-        for kind in (mk.KIND_IMPRESSION, mk.KIND_CLICK):
+        limits.held_out_of(venue.record, venue.campaigns, 0, np.uint64(1))
+        for kind in (mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION):
             venue.event(kind, int(sold["serial"]), int(sold["auction_id"]), now_ns)
         venue.tick(now_ns + mk.NANO)
         venue.grow()

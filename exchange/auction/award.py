@@ -150,6 +150,7 @@ def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-unty
             continue
         bid.slot = np.int16(slot)
         bid.event_nano = bid.net_nano
+        bid.next_nano = 0
         serial = v.serial
         charge(v, campaigns, o, bid, n_bids, filtered, np.uint64(0))
         campaigns[bid.campaign].wins -= 1  # `hold` has counted one

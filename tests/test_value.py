@@ -130,26 +130,26 @@ def test_factors_never_overflow(nano, ppms):
     assert abs(found - expected) <= (1 if expected > 10**11 else 0)  # within one nano of the limit's edge
 
 
-NO_FACTORS = np.zeros(1, value.FACTOR), np.zeros(1, np.int32), 0
+NO_FACTORS = np.zeros(1, value.FACTOR), np.zeros(1, np.int32), 0, np.zeros(1, np.int64)
 
 
 @quick
 @given(st.floats(1e-9, 1e6), st.integers(1, 10**9), st.integers(0, 10**9))
 def test_an_imp_with_a_click_rate_of_its_own_is_valued_with_it(worth, pctr_ppb, pcvr_ppb):
-    """Click x rate, or conversion x rate x rate, to a float's precision; a value per impression stays what it is."""
+    """Click x rate, or conversion x rate x rate, exactly; a value per impression stays what it is."""
     click = me(f"value_click = {worth!r}")
     event = round(worth * 10**9)
-    found = int(value.value_of(click, 0, 0, 1, 0, *NO_FACTORS, pctr_ppb))
-    exact = min(mk.PRICE_MAX_NANO, event * pctr_ppb / 10**9)
-    assert abs(found - exact) <= 1 + exact * 1e-15
+    if pctr_ppb != click["pctr_ppb"]:
+        found = int(value.value_of(click, 0, 0, 1, 0, *NO_FACTORS, pctr_ppb, 0))
+        assert found == min(mk.PRICE_MAX_NANO, event * pctr_ppb // 10**9)
     sale = me(f"value_conversion = {worth!r}")
-    sale["pcvr_ppb"] = pcvr_ppb
-    found = int(value.value_of(sale, 0, 0, 1, 0, *NO_FACTORS, pctr_ppb))
-    exact = min(mk.PRICE_MAX_NANO, event * pctr_ppb / 10**9 * pcvr_ppb / 10**9)
-    assert abs(found - exact) <= 1 + exact * 1e-15
+    if (pctr_ppb, pcvr_ppb) != (sale["pctr_ppb"], sale["pcvr_ppb"]):
+        found = int(value.value_of(sale, 0, 0, 1, 0, *NO_FACTORS, pctr_ppb, pcvr_ppb))
+        assert found == min(mk.PRICE_MAX_NANO, event * pcvr_ppb // 10**9 * pctr_ppb // 10**9)
     for one in (click, sale):
-        assert int(value.value_of(one, 0, 0, 1, 0, *NO_FACTORS, 0)) == int(one["value_nano"])
-    assert int(value.value_of(me("value_cpm = 2.0"), 0, 0, 1, 0, *NO_FACTORS, pctr_ppb)) == 2_000_000
+        own = int(one["pctr_ppb"]), int(one["pcvr_ppb"])
+        assert int(value.value_of(one, 0, 0, 1, 0, *NO_FACTORS, *own)) == int(one["value_nano"])
+    assert int(value.value_of(me("value_cpm = 2.0"), 0, 0, 1, 0, *NO_FACTORS, pctr_ppb, 0)) == 2_000_000
 
 
 def test_huge_factors_are_a_price_at_the_limit():

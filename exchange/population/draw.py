@@ -88,7 +88,9 @@ def truth_of(settings, placement, person, t, imp_ix, slot, share):  # type: igno
 
 @njit(cache=True, nogil=True)
 def converts(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
-    """Would a click on this impression become a conversion?"""
+    """Would a click on this impression become a conversion? A log knows of none."""
+    if settings.log_rows > 0:
+        return False
     w0, w1, _, _ = draw(settings.seed, t, imp_ix, slot, CONVERSION)
     return unit(w0, w1) < settings.cvr
 

@@ -7,7 +7,7 @@ expect, is exit code 1.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from exchange.tournament import command as tournament
 if TYPE_CHECKING:
     from exchange.rent.ledger import Ledger
 
+Command = Callable[[str, object, str, str], argparse.ArgumentParser]
 EPILOG = """examples:
   rentier demo                                  the whole line for 10 seconds, then one screen
   rentier serve --config configs/demo.toml      an exchange on 127.0.0.1:8080
@@ -89,6 +90,15 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
+    _running(command)
+    _reading(command)
+    _learning(command)
+    command("warm", _warm, "Compile every kernel now, so that the next start is quick.", "rentier warm")
+    return top
+
+
+def _running(command: Command) -> None:
+    """The commands that run an exchange, live or simulated."""
     _add_serve(command("serve", _serve, "Run the exchange.", "rentier serve --config configs/demo.toml --port 8080"))
     _add_simulate(
         command(
@@ -98,6 +108,15 @@ def parser() -> argparse.ArgumentParser:
             "rentier simulate configs/demo.toml --auctions 1000000 --seed 1 --ledger wins",
         )
     )
+    _add_demo(
+        command(
+            "demo", _demo, "Run the whole line for some seconds and show what came of it.", "rentier demo --seconds 5"
+        )
+    )
+
+
+def _reading(command: Command) -> None:
+    """The commands that say what happened, and why."""
     sub = command("report", _report, "What it cost to rent the people of a ledger.", "rentier report demo-ledger")
     _ledger_and_json(sub)
     sub = command(
@@ -122,17 +141,24 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("request", type=Path, help="a JSON bid request")
     sub.add_argument("--config", type=Path, help="a config (default: the demo's)")
     sub.add_argument("--json", action="store_true", help="print JSON")
+    _add_reserve(
+        command(
+            "reserve",
+            _reserve,
+            "Suggest a reserve price from the bids of a ledger, with its expected gain and how sure that is.",
+            "rentier reserve ledger --by country --svg reserve.svg",
+        )
+    )
+
+
+def _learning(command: Command) -> None:
+    """The commands to learn and to try bidders with."""
     _add_theory(
         command(
             "theory",
             _theory,
             "Run closed forms of auction theory through the exchange; exit 1 where it disagrees.",
             "rentier theory E02 E30 --seed 7",
-        )
-    )
-    _add_demo(
-        command(
-            "demo", _demo, "Run the whole line for some seconds and show what came of it.", "rentier demo --seconds 5"
         )
     )
     _add_new(command("new", _new, "Start an own bidding rule, with a market and a test.", "rentier new bidder mine"))
@@ -143,16 +169,6 @@ def parser() -> argparse.ArgumentParser:
         "rentier tournament configs/tournament.toml --seeds 10 --rules ./mine.py:Mine --svg plot.svg",
     )
     tournament.options(sub)
-    _add_reserve(
-        command(
-            "reserve",
-            _reserve,
-            "Suggest a reserve price from the bids of a ledger, with its expected gain and how sure that is.",
-            "rentier reserve ledger --by country --svg reserve.svg",
-        )
-    )
-    sub = command("warm", _warm, "Compile every kernel now, so that the next start is quick.", "rentier warm")
-    return top
 
 
 def _add_serve(sub: argparse.ArgumentParser) -> None:

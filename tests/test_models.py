@@ -128,7 +128,7 @@ def test_an_auction_looks_its_rates_up(tmp_path):
             if name == "Phones":
                 pctr, pcvr = 500_000_000 * (device == 1), round(keys.get("pcvr", 0.02) * 1e9)
             assert (bid["pctr_ppb"], bid["pcvr_ppb"]) == (pctr, pcvr)
-            assert (imp["pctr"], imp["pcvr"]) == (pctr * 1e-9, pcvr * 1e-9)
+            assert (imp["pctr"], imp["pcvr"]) == (pctr / 1e9, pcvr / 1e9)
             assert bid["value_nano"] == (event_value(keys, pctr, pcvr) if keys else 1_000_000)
         assert venue.campaigns["model"][:5].tolist() == [0, 0, 1, 1, 0]
     assert len(seen) == 30

@@ -1,8 +1,8 @@
 """Many rules with different code, written to a file: what a market of 64 strangers looks like to the compiler.
 
 Each rule has a body of its own (another bid, another way to learn, other constants), all of them plain arithmetic on
-a few knobs of the library (the campaigns' record stays as it is), so that results can be compared to the bit between the
-compiled and the Python runtime.
+a few knobs of the library (the campaigns' record stays as it is), so that results can be compared to the bit between
+the compiled and the Python runtime.
 """
 
 from pathlib import Path

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 class AdaptivePacing:
     """Bids the valuation over one plus the shadow price of its budget."""
 
+    paces_budget: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "mu": 0.5,
         "step": 0.005,

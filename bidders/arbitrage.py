@@ -44,6 +44,7 @@ class Sam1:
 class Sam2:
     """Bids sqrt(c v / (1 + lam) + c^2) - c: the most profit for the win curve b / (c + b)."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"c_nano": 1_000_000, "lam": 0.0}
 
     @staticmethod

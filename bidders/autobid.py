@@ -22,6 +22,7 @@ PRICE_MAX: Final = 1e12  # the most any bid may be, nano
 class TargetRoas:
     """Buys value at `target_roas` units of valuation per unit of money."""
 
+    paces_budget: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "target_roas": 1.5,
         "lam": 1.0,
@@ -49,6 +50,7 @@ class TargetRoas:
 class TargetCpa:
     """Buys conversions at `target_cpa_nano` each, by the estimated rates of the impression."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "target_cpa_nano": 20_000_000_000,  # 20 units of currency
         "lam": 1.0,

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 class Constant:
     """Bids the same for every impression."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"bid_nano": 1_000_000}
 
     @staticmethod
@@ -28,6 +29,7 @@ class Constant:
 class Random:
     """Bids a uniform draw from 0 to `most_nano`."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"most_nano": 1_000_000}
 
     @staticmethod

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 class EquilibriumFirstPrice:
     """First price: bid the mean of the best rival value, given that it lies below the own one."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"rivals": 1, "high_nano": 1_000_000}
 
     @staticmethod
@@ -31,6 +32,7 @@ class EquilibriumFirstPrice:
 class EquilibriumAllPay:
     """All-pay: everyone pays, so the bid is what the chance to win is worth."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"rivals": 1, "high_nano": 1_000_000}
 
     @staticmethod
@@ -54,6 +56,7 @@ class EquilibriumAllPay:
 class EquilibriumSoftFloor:
     """Soft floor: first price where that stays below the soft floor, truthful where it does not."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"rivals": 1, "high_nano": 1_000_000, "soft_floor_nano": 0}
 
     @staticmethod

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 class Pid:
     """Bids the valuation times exp(phi); phi follows error, sum of errors and change of error."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "target_nano": 500_000_000,  # the reference: cost per click
         "gain_p": 5e-4,
@@ -71,14 +72,15 @@ class Pid:
 
     @staticmethod
     def feedback(me: Any, kind: int, paid: int) -> None:
-        """Count clicks (11, or 15 where the click is what is billed)."""
-        if kind == 11 or kind == 15:
+        """Count clicks (11)."""
+        if kind == 11:
             me.clicks += 1
 
 
 class WaterLevel:
     """Bids the valuation times exp(phi); phi rises and falls by the error alone."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "target_nano": 500_000_000,  # the reference: cost per click
         "gain": 5e-5,
@@ -110,6 +112,6 @@ class WaterLevel:
 
     @staticmethod
     def feedback(me: Any, kind: int, paid: int) -> None:
-        """Count clicks (11, or 15 where the click is what is billed)."""
-        if kind == 11 or kind == 15:
+        """Count clicks (11)."""
+        if kind == 11:
             me.clicks += 1

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 class Mcpc:
     """Bids click rate x highest cost per click."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "cpc_nano": 500_000_000,  # half a unit of currency
         "training_clicks": 0,
@@ -33,10 +34,10 @@ class Mcpc:
 
     @staticmethod
     def feedback(me: Any, kind: int, paid: int) -> None:
-        """In training: add up what was paid and count clicks (11, or 15 where the click is billed)."""
+        """In training: add up what was paid and count clicks (11)."""
         if me.clicks < me.training_clicks:
             me.cost_nano += paid
-            if kind == 11 or kind == 15:
+            if kind == 11:
                 me.clicks += 1
                 if me.clicks == me.training_clicks:
                     me.cpc_nano = me.cost_nano // me.clicks

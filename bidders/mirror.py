@@ -23,6 +23,7 @@ PRICE_MAX: Final = 1e12  # the most any bid may be, nano
 class MirrorEuclidean:
     """Moves the multiplier by a step along the gradient."""
 
+    paces_budget: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"mu": 1.0, "step": 0.005, "target_nano": 30_000, "value_maximiser": 0}
 
     @staticmethod
@@ -40,6 +41,7 @@ class MirrorEuclidean:
 class MirrorEntropic:
     """Moves the multiplier by a factor."""
 
+    paces_budget: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"mu": 1.0, "step": 0.005, "target_nano": 30_000, "value_maximiser": 0}
 
     @staticmethod

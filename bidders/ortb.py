@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 class Ortb1:
     """Bids sqrt(c v / lam + c^2) - c: optimal for the win curve b / (c + b)."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"c_nano": 1_000_000, "lam": 1.0}
 
     @staticmethod
@@ -33,6 +34,7 @@ class Ortb1:
 class Ortb2:
     """Bids the root of b^3 + 3 c^2 b = 2 c^2 v / lam: optimal for the win curve b^2 / (c^2 + b^2)."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"c_nano": 1_000_000, "lam": 1.0}
 
     @staticmethod

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 class Paced:
     """Bids the valuation times a multiplier that follows the gap between spend and target."""
 
+    paces_budget: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "multiplier": 1.0,
         "step": 1e-7,

@@ -17,6 +17,7 @@ PRICE_MAX: Final = 1e12  # the most any bid may be, nano
 class Retargeter:
     """Bids by whether it knows the person."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {"premium": 1.5, "others": 0.0}
 
     @staticmethod

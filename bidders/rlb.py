@@ -54,6 +54,7 @@ def table_of(
 class Rlb:
     """Bids the highest price at which winning leaves the episode no worse off."""
 
+    needs_knobs: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "table": table_of([0.0] + [1.0] * 20, 50_000, 500_000.0, 100, 12_500_000),
         "round_auctions": 100,

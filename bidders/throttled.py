@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 class Throttled:
     """Bids the valuation in a share of the auctions, nothing in the others."""
 
+    paces_budget: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Any]] = {
         "participation": 1.0,
         "change": 0.1,

@@ -27,6 +27,7 @@ DRAWS: Final = (0.0, 0.7310585786300049, 1 - 2**-53)
 SCALES: Final = (1, 0, 1e-6, 3, 1_000)  # of the knobs' defaults
 ARGUMENTS: Final = {"price": 3, "learn": 4, "feedback": 3}
 ME: Final = {"available": 10**15, "spent": 5, "held": 0, "budget": 10**15, "asked": 3, "wins": 2}
+TOLD: Final = (mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION)  # what `feedback` hears of, billed or not
 Fields = dict[str, Any]
 
 _POINTER = ctypes.c_void_p
@@ -156,7 +157,8 @@ def _in_python(rule: Rule, value: int, imp: Fields, knobs: Fields, result: Field
         raise AssertionError("price() changed `me`: only learn() and feedback() may")
     rule.learn(value, SimpleNamespace(**imp), me, SimpleNamespace(**result))
     if getattr(rule, "feedback", None) is not None:
-        rule.feedback(me, mk.KIND_IMPRESSION, result["price"])
+        for kind in TOLD:
+            rule.feedback(me, kind, result["price"])
     after = vars(me)
     for field, number in before.items():
         if field not in knobs and after[field] != number:
@@ -179,5 +181,6 @@ def _compiled(
     found = price(value, seen, me)
     learn(value, seen, me, told)
     if feedback is not None:
-        feedback(me, mk.KIND_IMPRESSION, result["price"])
+        for kind in TOLD:
+            feedback(me, kind, result["price"])
     return found, mes[0]

@@ -54,11 +54,12 @@ class $rule:
         step = -me.rate if result.won else 0.5 * me.rate
         me.shade = min(1.0, max(me.least, me.shade + step))
 
-    # Optional. kind is 10: an impression was billed, 11: a click; paid is nano. Knobs may change here too.
+    # Optional: what became of its wins. kind is 10: the ad was seen, 11: clicked, 16: led to a conversion; each once.
+    # paid is what that cost, nano: 0 unless it is the event that the campaign pays for. Knobs may change here too.
     #
     # @staticmethod
     # def feedback(me, kind, paid):
-    #     """Told of every event of an impression it won."""
+    #     """After each of these events."""
 '''
 
 MARKET: Final = """# A small market to try $name in: first price, so that bidding the valuation earns nothing.

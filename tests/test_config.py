@@ -186,6 +186,17 @@ def test_what_cannot_be_used_is_one_line(text: str | bytes, expected: str) -> No
     assert re.search(expected, message), message
 
 
+def test_shipped_configs_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`configs/...` is the file of this folder, else the one that comes with the exchange."""
+    monkeypatch.chdir(tmp_path)
+    assert load_config("configs/models/clicks.toml").folder == str(shipped("models/clicks.toml").parent)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "demo.toml").write_text("[exchange]\nseed = 77")
+    assert load_config("configs/demo.toml").exchange.seed == 77
+    with pytest.raises(ConfigError, match="no.toml: no such config among those shipped"):
+        load_config("configs/no.toml")
+
+
 def test_a_file_that_is_not_there() -> None:
     """The path and the reason."""
     with pytest.raises(ConfigError, match="nowhere.toml: cannot be read: No such file"):

@@ -118,6 +118,22 @@ class Short(Good):
         me.shade = 0.5
 
 
+class Clickless(Good):
+    """Did not think of clicks."""
+
+    @staticmethod
+    def feedback(me, kind, paid):
+        me.marks[0] = 1.0 / (11 - kind)
+
+
+class Barren(Good):
+    """Did not think of conversions."""
+
+    @staticmethod
+    def feedback(me, kind, paid):
+        me.marks[0] = 1.0 / (16 - kind)
+
+
 class Bare:
     """Has no knobs and does not say so."""
 
@@ -143,6 +159,8 @@ def test_a_good_rule_passes() -> None:
         (Wordy, r"it cannot be compiled, so it would run in Python, slower: price\(\): "),
         (Method, "price: expected a plain function under @staticmethod"),
         (Short, r"learn\(\) takes 3 arguments, expected 4"),
+        (Clickless, "it raised ZeroDivisionError"),
+        (Barren, "it raised ZeroDivisionError"),
         (Bare, "defaults: expected a dict of its knobs"),
     ],
     ids=lambda x: getattr(x, "__name__", ""),

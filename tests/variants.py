@@ -1,38 +1,39 @@
 """Many rules with different code, written to a file: what a market of 64 strangers looks like to the compiler.
 
 Each rule has a body of its own (another bid, another way to learn, other constants), all of them plain arithmetic on
-a few shared knobs, so that results can be compared to the bit between the compiled and the Python runtime.
+a few knobs of the library (the campaigns' record stays as it is), so that results can be compared to the bit between
+the compiled and the Python runtime.
 """
 
 from pathlib import Path
 from typing import Final
 
 PRICES: Final = (
-    "int(me.v_factor * {a} * value)",
-    "min(value, max(int(me.v_shade * value), imp.floor))",
-    "int(value * (me.v_shade + {b} * imp.u))",
+    "int(me.factor * {a} * value)",
+    "min(value, max(int(me.shade * value), imp.floor))",
+    "int(value * (me.shade + {b} * imp.u))",
     "value // (1 + imp.contacts) - {n}",
-    "int(sqrt(me.v_factor * value) * {n})",
-    "max(imp.floor, value - me.v_count % {n})",
-    "int(value * exp(-{b} * imp.contacts) * me.v_factor)",
+    "int(sqrt(me.factor * value) * {n})",
+    "max(imp.floor, value - me.clicks % {n})",
+    "int(value * exp(-{b} * imp.contacts) * me.factor)",
     "min(me.available // {n}, value)",
 )
 LEARNS: Final = (
-    "me.v_shade = min(1.0, max({b}, me.v_shade + {b} * (0.5 if result.won else -0.25)))",
-    "me.v_factor = 0.99 * me.v_factor + 0.01 * (result.min_to_win / value if value > 0 else 1.0)",
-    "me.v_count += {n} if result.won else 1",
-    "me.v_shade = min(1.0, max(0.1, me.v_shade - {b} * 1e-7 * (result.price - 30_000)))",
-    "me.v_seen[me.v_count % 4] += result.price // {n}",
-    "me.v_factor = tanh(me.v_factor + {a} * (1.0 if result.won else -1.0) * 0.01) + {b}",
-    "me.v_count = (me.v_count * 3 + {n}) % 1_000_003",
-    "me.v_shade = min(1.0, sqrt(me.v_shade * {a}) * 0.9 + 0.05)",
+    "me.shade = min(1.0, max({b}, me.shade + {b} * (0.5 if result.won else -0.25)))",
+    "me.factor = 0.99 * me.factor + 0.01 * (result.min_to_win / value if value > 0 else 1.0)",
+    "me.clicks += {n} if result.won else 1",
+    "me.shade = min(1.0, max(0.1, me.shade - {b} * 1e-7 * (result.price - 30_000)))",
+    "me.profits[me.clicks % 4] += result.price // {n}",
+    "me.factor = tanh(me.factor + {a} * (1.0 if result.won else -1.0) * 0.01) + {b}",
+    "me.clicks = (me.clicks * 3 + {n}) % 1_000_003",
+    "me.shade = min(1.0, sqrt(me.shade * {a}) * 0.9 + 0.05)",
 )
 RULE: Final = '''
 
 class Variant{k}:
     """Bids and learns as no other does."""
 
-    defaults = {{"v_factor": 0.9, "v_shade": 0.8, "v_count": 1, "v_seen": [0, 0, 0, 0]}}
+    defaults = {{"factor": 0.9, "shade": 0.8, "clicks": 1, "profits": [0.0] * 16}}
 
     @staticmethod
     def price(value, imp, me):

@@ -53,6 +53,7 @@ __all__ = [
     "Server",
     "Theory",
     "config_hash",
+    "find_config",
     "load_config",
     "parse_config",
     "shipped",
@@ -69,9 +70,17 @@ def shipped(name: str) -> Path:
     return found
 
 
+def find_config(path: str | Path) -> Path:
+    """The file that a path names; where there is none, `configs/...` is the one of that name among those shipped."""
+    path = Path(path)
+    if path.parts[:1] == ("configs",) and not path.exists():
+        return shipped(str(Path(*path.parts[1:])))
+    return path
+
+
 def load_config(path: str | Path) -> Config:
     """Read and check a TOML config. Raises ConfigError (one line) for anything unusable."""
-    path = Path(path)
+    path = find_config(path)
     try:
         text = path.read_bytes()
     except OSError as error:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import uvloop
 
 from exchange.audience.people import load_own_list
-from exchange.config import Config, ConfigError
+from exchange.config import Config, ConfigError, shipped
 from exchange.load import merge, requests, screen
 from exchange.load.generator import Generator, arrivals
 from exchange.load.processes import Child, ChildError, Children
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises ConfigError, PeopleError or OSError for options that cannot be used.
     """
-    table = merge.read_table(args.config or merge.demo_config())
+    table = merge.read_table(args.config or shipped("demo.toml"))
     merge.merge(table, seed=args.seed, qps=args.qps, own_list=args.own_list)
     merge.check(table, [("yours", url) for url in args.bidder])
     if args.own_list is not None:

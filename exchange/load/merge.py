@@ -11,24 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from exchange.config import Config, ConfigError, load_config, parse_config
+from exchange.config import Config, ConfigError, find_config, load_config, parse_config
 
 FILE: Final = "config.toml"
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 Table = dict[str, Any]
 
 
-def demo_config() -> Path:
-    """The demo's own config: beside the package in a checkout, inside it when installed. Raises ConfigError."""
-    package = Path(__file__).resolve().parents[1]
-    for path in (package.parent / "configs" / "demo.toml", package / "configs" / "demo.toml"):
-        if path.is_file():
-            return path
-    raise ConfigError(f"demo.toml: found neither beside nor inside {package}")
-
-
 def read_table(path: Path) -> Table:
     """A config file as plain values, checked whole, its relative paths made absolute. Raises ConfigError."""
+    path = find_config(path)
     load_config(path)
     table = tomllib.loads(path.read_text("utf-8"))
     folder = path.resolve().parent
@@ -39,9 +31,10 @@ def read_table(path: Path) -> Table:
         if advertiser.get("own_list"):
             advertiser["own_list"] = str(folder / advertiser["own_list"])
         for campaign in advertiser.get("campaign", []):
-            place, colon, name = campaign.get("rule", "").rpartition(":")
-            if colon and place.endswith(".py"):
-                campaign["rule"] = f"{folder / place}:{name}"
+            for key in ("rule", "model"):
+                place, colon, name = campaign.get(key, "").rpartition(":")
+                if colon and place.endswith(".py"):
+                    campaign[key] = f"{folder / place}:{name}"
     return table
 
 

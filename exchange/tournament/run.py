@@ -134,15 +134,24 @@ def find_seat(config: Config, name: str = "") -> tuple[int, int]:
 
 
 def contenders(plan: Plan, rules: Sequence[str], only: bool, folder: Path) -> list[Contender]:
-    """Every built-in rule with its defaults (but for those with `needs_knobs`), the seat's own with its knobs, `rules`.
+    """Every built-in rule that has a chance with its defaults, `rules`, and the seat's own rule with its knobs.
 
+    A rule with `needs_knobs` has none: its defaults are amounts that mean nothing in another market. One with
+    `paces_budget` gets the seat's budget over the visits as its `target_nano`; without a budget it has none either.
     `rules` may name one twice; the seat's own is left out when it has no knobs and is among the others.
     """
-    found, own = [], plan.seated
+    found, own, library = [], plan.seated, bidding.library()
+    target = {} if own.budget is None else {"target_nano": int(own.budget * 1e9) // plan.visits}
+    knobs = {name: target for name, rule in library.items() if getattr(rule, "paces_budget", False)}
     if not only:
-        ready = (name for name, rule in bidding.library().items() if not getattr(rule, "needs_knobs", False))
-        found += [Contender(name, name) for name in ready]
-    found += [Contender(name, _absolute(name, folder)) for name in rules]
+        ready = [name for name, rule in library.items() if not getattr(rule, "needs_knobs", False)]
+        found += [Contender(name, name, knobs.get(name, {})) for name in ready if target or name not in knobs]
+    for name in rules:
+        try:
+            bidding.resolve(name, str(folder))
+        except bidding.RuleError as error:
+            raise ConfigError(f"{name}: {error}") from None
+        found.append(Contender(name, _absolute(name, folder), knobs.get(name, {})))
     if not only:
         seated = Contender(own.rule, _absolute(own.rule, Path(plan.config.folder)), own.knobs)
         if own.knobs:

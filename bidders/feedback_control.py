@@ -71,8 +71,8 @@ class Pid:
 
     @staticmethod
     def feedback(me: Any, kind: int, paid: int) -> None:
-        """Count clicks (11, or 15 where the click is what is billed)."""
-        if kind == 11 or kind == 15:
+        """Count clicks (11)."""
+        if kind == 11:
             me.clicks += 1
 
 
@@ -110,6 +110,6 @@ class WaterLevel:
 
     @staticmethod
     def feedback(me: Any, kind: int, paid: int) -> None:
-        """Count clicks (11, or 15 where the click is what is billed)."""
-        if kind == 11 or kind == 15:
+        """Count clicks (11)."""
+        if kind == 11:
             me.clicks += 1

@@ -33,10 +33,10 @@ class Mcpc:
 
     @staticmethod
     def feedback(me: Any, kind: int, paid: int) -> None:
-        """In training: add up what was paid and count clicks (11, or 15 where the click is billed)."""
+        """In training: add up what was paid and count clicks (11)."""
         if me.clicks < me.training_clicks:
             me.cost_nano += paid
-            if kind == 11 or kind == 15:
+            if kind == 11:
                 me.clicks += 1
                 if me.clicks == me.training_clicks:
                     me.cpc_nano = me.cost_nano // me.clicks

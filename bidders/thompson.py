@@ -40,8 +40,8 @@ class Thompson:
 
     @staticmethod
     def feedback(me: Any, kind: int, paid: int) -> None:
-        """Count impressions (10, or 14 where the click is billed) and clicks (11, or 15)."""
-        if kind == 10 or kind == 14:
+        """Count ads seen (10) and clicks (11)."""
+        if kind == 10:
             me.shown += 1
-        elif kind == 11 or kind == 15:
+        elif kind == 11:
             me.clicked += 1

@@ -254,6 +254,7 @@ def click(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
     award.clicked = np.uint8(1)
     if award.bill != mk.BILL_IMPRESSION and not award.seen:
         see(v, campaigns, award, now_ns)
+        tell(v, campaigns, award, mk.KIND_IMPRESSION, 0)
     if award.bill != mk.BILL_CLICK:
         v.n_clicks += 1
         note(v, award, mk.KIND_CLICK, now_ns)

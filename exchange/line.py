@@ -41,7 +41,6 @@ from exchange.quotes import (
 
 NAMES_PER_ENDPOINT: Final = 20_000  # seats and advertisers that one endpoint may bring, per run
 BURLS_MAX: Final = 65_536  # remote wins whose burl waits for the impression
-NO_CONTENT: Final = (204, b"")
 _SOLD: Final = mk.packer(mk.SOLD)
 _REMOTE: Final = mk.packer(mk.REMOTE)
 _MSGPACK: Final = msgspec.msgpack.Encoder().encode
@@ -204,11 +203,11 @@ class Line:
                 seat = self._name("seat", bid.seat, e, opened)
                 who = self._name("advertiser", self.domains.get(bid.advertiser, bid.advertiser), e, opened)
                 floor = self._deal_floor(bid)
-                records.append(_REMOTE.pack(bid.net_nano, entity, floor, seat, who, e, max(bid.impix, 0), bid.fate))
+                records.append(_REMOTE.pack(bid.net_nano, entity, floor, 0, seat, who, e, max(bid.impix, 0), bid.fate))
                 offers.append(Offered(bid, e, response))
         for e, fate in failed:
             # one row per call that brought no bid, on the first imp, so that every call has its fate
-            records.append(_REMOTE.pack(0, 0, 0, names.id("seat", self.endpoints[e].name), 0, e, 0, fate))
+            records.append(_REMOTE.pack(0, 0, 0, 0, names.id("seat", self.endpoints[e].name), 0, e, 0, fate))
         timeouts = sum(fate == codes.TIMEOUT for _, fate in failed)
         if timeouts:
             self.venue.arrays["opportunities"]["n_timeouts"][: opened.n_imps] = min(timeouts, 255)
@@ -251,8 +250,8 @@ class Line:
                     seats.setdefault(seat, []).append(bid)
         notices: list[tuple[int, str]] = []
         if offers and opened.request.test != 1:
-            fates = self.venue.arrays["remote"]["fate"][: len(offers)].tolist()
-            notices = self.quotes.notices(opened, offers, fates, rows, now_ns)
+            remote = self.venue.arrays["remote"][: len(offers)]
+            notices = self.quotes.notices(opened, offers, remote, rows, now_ns)
         if not n_sold:
             return Answered(204, b"", 0, notices)
         body = written_response(opened.request.id, bidid, opened.currency, seats)
@@ -314,7 +313,9 @@ class Line:
         if journal is None:
             return
         seq = int(record["seq"][0])
-        journal.append_input(seq, now_ns, kind, payload, int(record["config_version"][0]), 1)
+        journal.append_input(
+            seq, now_ns, kind, payload, int(record["config_version"][0]), int(record["snapshot_version"][0])
+        )
         record["seq"] = seq + 1
 
 

@@ -20,10 +20,10 @@ from exchange.openrtb.screen import Screened
 from exchange.opportunity import Opened
 
 # positions in an unpacked SOLD record
-AUCTION_ID, SERIAL, CLEARING, MIN_TO_WIN, RUNNER_UP, CAMPAIGN, CREATIVE, CREATIVE_ID, REMOTE_IX, SLOT = (
+AUCTION_ID, SERIAL, CLEARING, RUNNER_UP, CAMPAIGN, CREATIVE, CREATIVE_ID, REMOTE_IX, SLOT = (
     (mk.SOLD.names or ()).index(name)
     for name in (
-        "auction_id", "serial", "clearing_nano", "min_to_win_nano", "runner_up_nano", "campaign", "creative",
+        "auction_id", "serial", "clearing_nano", "runner_up_nano", "campaign", "creative",
         "creative_id", "remote_ix", "slot",
     )
 )  # fmt: skip
@@ -143,7 +143,7 @@ class Quotes:
         Returns it with its own burl, to be called when the impression is billed ("" when it has none).
         """
         bid, imp = offered.screened.bid, opened.request.imp[ix]
-        values = self.macros(opened, offered, codes.WON, row, now_ns)
+        values = self.macros(opened, offered, codes.WON, row, row[RUNNER_UP], now_ns)
         impression, click = self.links.impression + token, self.links.click + token
         values |= {"CLICK_URL": click, "IMPRESSION_URL": impression, "CONVERSION_URL": self.links.conversion + token}
         adm = substitute(bid.adm, values)
@@ -160,15 +160,18 @@ class Quotes:
         )
         return seen_by_seller, substitute_url(bid.burl, values)
 
-    def macros(self, opened: Opened, offered: Offered, fate: int, row: Row, now_ns: int) -> dict[str, str]:
-        """The substitution values of one remote bid; prices in its own currency. A loser learns no price."""
+    def macros(
+        self, opened: Opened, offered: Offered, fate: int, row: Row, needed_nano: int, now_ns: int
+    ) -> dict[str, str]:
+        """The substitution values of one remote bid; prices in its own currency. A loser learns no price.
+
+        `needed_nano`: the least bid that keeps its place, or would have won.
+        """
         screened = offered.screened
         won, rate_ppm = fate == codes.WON, screened.rate_ppm or mk.RATE_ONE_PPM
         needed = ""
-        if self.min_to_win and won:
-            needed = price_text(mk.quote_down(row[RUNNER_UP], rate_ppm))
-        elif self.min_to_win and fate in (codes.OUTBID, codes.BELOW_FLOOR) and row[MIN_TO_WIN] > 0:
-            needed = price_text(mk.quote_down(row[MIN_TO_WIN], rate_ppm))
+        if self.min_to_win and (won or fate in (codes.OUTBID, codes.BELOW_FLOOR) and needed_nano > 0):
+            needed = price_text(mk.quote_down(needed_nano, rate_ppm))
         return {
             "AUCTION_ID": opened.request.id,
             "AUCTION_BID_ID": offered.response.bidid,
@@ -191,9 +194,13 @@ class Quotes:
         return net_nano * self.slots[row[SLOT]] // mk.RATE_ONE_PPM
 
     def notices(
-        self, opened: Opened, offers: list[Offered], fates: list[int], sold: dict[int, list[Row]], now_ns: int
+        self, opened: Opened, offers: list[Offered], remote: Any, sold: dict[int, list[Row]], now_ns: int
     ) -> list[tuple[int, str]]:
-        """nurl to winners whose markup came inline, lurl with the code to losers: (endpoint index, URL)."""
+        """nurl to winners whose markup came inline, lurl with the code to losers: (endpoint index, URL).
+
+        `remote`: the REMOTE record of each of `offers`.
+        """
+        fates, needed = remote["fate"].tolist(), remote["min_to_win_nano"].tolist()
         notices: list[tuple[int, str]] = []
         for r, offered in enumerate(offers):
             bid = offered.screened.bid
@@ -204,5 +211,6 @@ class Quotes:
             if not url or (won and not bid.adm):
                 continue
             fate = codes.WON if won else fates[r] or codes.OUTBID
-            notices.append((offered.endpoint, substitute_url(url, self.macros(opened, offered, fate, row, now_ns))))
+            values = self.macros(opened, offered, fate, row, needed[r], now_ns)
+            notices.append((offered.endpoint, substitute_url(url, values)))
         return notices

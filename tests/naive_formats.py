@@ -148,7 +148,7 @@ def judge(naive: Any, k: int, imp: Any, floor_nano: int, bids: list[Bid]) -> tup
         ("clearing_nano", "price_nano", "runner_up_nano", "contacts", "advertiser", "slot", "bill"), 0
     )
     blank |= dict.fromkeys(("serial", "campaign", "remote_ix", "creative"), -1)
-    blank |= {"n_bids": sum(b.gross > 0 for b in bids), "min_to_win_nano": floor_nano}
+    blank |= {"n_bids": sum(b.gross > 0 for b in bids)}
     sold = [dict(blank) for _ in naive.slots]
     for bid in winners:
         others = sorted((score(at, b, b.net) for b in rivals(naive, bids, bid)), reverse=True)
@@ -164,9 +164,6 @@ def judge(naive: Any, k: int, imp: Any, floor_nano: int, bids: list[Bid]) -> tup
             "runner_up_nano": max(bid.behind, bid.floor), "campaign": bid.campaign, "remote_ix": bid.remote,
             "creative": bid.creative, "advertiser": bid.advertiser, "bill": bid.terms.bill,
         }  # fmt: skip
-    if len(winners) == len(slots):
-        for row in sold:
-            row["min_to_win_nano"] = winners[-1].price
     for b in bids:
         if b.fate == codes.WON and b.slot < 0:
             b.fate = codes.OUTBID

@@ -167,10 +167,12 @@ class Life:
         flag = {mk.KIND_IMPRESSION: "seen", mk.KIND_CLICK: "clicked", mk.KIND_CONVERSION: "converted"}[kind]
         if getattr(award, flag):
             return 0
+        me = self.campaigns[award.campaign] if award.campaign >= 0 else None
         if kind == mk.KIND_IMPRESSION or (kind == mk.KIND_CLICK and award.bill and not award.seen):
             self.see(award)
+            if kind == mk.KIND_CLICK:
+                self.feedback(me, mk.KIND_IMPRESSION, 0)
         setattr(award, flag, True)
-        me = self.campaigns[award.campaign] if award.campaign >= 0 else None
         billable = (mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION)[award.bill]
         if kind != billable:
             recorded = mk.KIND_VIEW if kind == mk.KIND_IMPRESSION else kind

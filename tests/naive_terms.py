@@ -102,7 +102,7 @@ def offer(venue: Venue, request: Request) -> list[Any]:
         o["publisher"], o["domain"], o["imp_ix"], o["hour"] = request.publisher, request.domain, k, request.hour
         o["size"], o["media"], o["n_timeouts"] = imp.size[0] << 16 | imp.size[1], codes.BANNER, 0
     for r, bid in enumerate(request.remote):
-        row = (bid.net, bid.entity, bid.floor, bid.seat, bid.advertiser, bid.endpoint, bid.imp, bid.fate)
+        row = (bid.net, bid.entity, bid.floor, 0, bid.seat, bid.advertiser, bid.endpoint, bid.imp, bid.fate)
         venue.arrays["remote"][r] = row
     venue.record["n_remote"] = len(request.remote)
     venue.trade(request.now, len(request.imps))

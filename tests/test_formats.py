@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from exchange import market as mk
 from exchange.auction import formats as fm
 from exchange.auction.venue import Venue
-from exchange.config import ConfigError, Distribution, Reserve
+from exchange.config import ConfigError, Distribution, Fees, FeeSet, Reserve
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
 from exchange.rent.reconcile import reconcile
+from exchange.rent.report import summarise
 from tests.naive_terms import Imp, Remote, Request, campaign, market, offer, venue_of
 
 NOW = 1_770_000_000 * 10**9
@@ -238,6 +239,10 @@ def test_in_an_all_pay_auction_every_local_bidder_pays_and_remote_losers_do_not(
     assert (money["a/c"]["spent"], money["a/c"]["held"], money["a/c"]["wins"]) == (3_000_000, 3_000_000, 1)
     assert (money["b/c"]["spent"], money["b/c"]["wins"]) == (4_000_000, 0)
     assert reconcile(ledger).count == 0
+    report = summarise(ledger)  # only what was won is won, and only what was shown is seen
+    assert (report.wins, report.billed, report.seen, report.spend_nano) == (2, 3, 0, 7_000_000)
+    assert {row.name: (row.wins, row.billed) for row in report.advertisers}["b"] == (0, 2)
+    assert sum(row.wins for row in report.buyers) == 2
 
 
 def test_a_cap_holds_over_the_positions_of_one_imp():
@@ -407,3 +412,42 @@ def test_what_is_paid_is_what_is_received(name):
     assert reconcile(ledger).count == 0
     several = name in ("gsp", "vcg", "all_pay")
     assert (len(wins) > 1.5 * int(ledger.auctions["sold"].sum())) == several
+
+
+# ---- what losers hear -----------------------------------------------------------------------------------------------
+
+
+def test_a_remote_loser_hears_what_it_takes_in_its_own_terms():
+    """Its own floor where that is higher than the price, and the weight of the bid that it would have to beat."""
+    own = {"a": [campaign("c", value=2.0, quality=3.0)], "b": [campaign("c", value=1.0)]}
+    config = market(own, "none", endpoints=1, slots=[1.0], reserve=[Reserve(seat="far", floor_cpm=5.0)])
+    venue = venue_of(config)
+    far = venue.names.id("seat", "far")
+    low, other = Remote(4_000_000, seat=far), Remote(900_000, seat=901, entity=8)
+
+    def heard(at: int, *remote: Remote) -> list[int]:
+        offer(venue, Request(NOW, imps=[Imp(100_000, at=at)], remote=list(remote), test=True))
+        told = venue.arrays["remote"][: len(remote)]
+        assert told["fate"].tolist() == [codes.BELOW_FLOOR if bid is low else codes.WON for bid in remote]
+        return told["min_to_win_nano"].tolist()
+
+    assert heard(mk.SECOND_PRICE, low, other) == [5_000_000, 1_000_000]
+    assert heard(mk.FIRST_PRICE, low, other) == [5_000_000, 2_000_000]
+    assert heard(mk.GSP, other) == [1_000_002]  # the price of 0.333334 counts three times
+    assert heard(mk.SECOND_PRICE, Remote(2_500_000, seat=902)) == [2_000_000]  # a winner: what keeps its place
+
+
+def test_a_fixed_fee_is_not_sold_in_several_positions():
+    """A bid of 2.00 per unit of click rate would pay a fixed 1.00 in a position that is worth it 0.02."""
+    own = {name: [campaign("c", value=2.0)] for name in "ab"}
+
+    def held(at: str, slots: list[float]) -> Venue:
+        config = market(own, "none", format=at, slots=slots)
+        config.fees = Fees(buy="own", set={"own": FeeSet(fixed_cpm=1.0, agency=1)})
+        return venue_of(config)
+
+    for at in ("gsp", "vcg"):
+        with pytest.raises(ConfigError, match=f"auction.format = '{at}': fees.buy = 'own' has a fixed_cpm"):
+            held(at, [1.0, 0.01])
+        assert mk.FORMATS[at] in held(at, [0.5]).formats
+    assert held("second_price", [1.0, 0.01]).formats == set(mk.FORMATS.values()) - {mk.GSP, mk.VCG}

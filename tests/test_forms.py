@@ -314,9 +314,16 @@ def test_distributions_agree_with_themselves(values: Any) -> None:
 
 # ---- what theory does not speak of ---------------------------------------------------------------------------------
 
+FIXED = """
+population.preset = "plain"
+fees = { buy = "own", set.own = { fixed_cpm = 0.2, agency = 1 } }
+[[advertiser]]
+name = "a"
+"""
 REFUSED = [
     (market(U01, U01, rule="budget = 3.0"), "budget"),
     (market(U01, U01, auction="increment_cpm = 0.01"), "increment"),
+    (parse_config(FIXED), "fees.set.own.fixed_cpm"),
     (market(U01, U01, rule='rule = "shaded"'), "rule shaded learns"),
     (market(U01, U01, rule='rule = "paced"'), "rule paced learns"),
     (parse_config(""), "preset is not plain"),

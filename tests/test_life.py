@@ -91,6 +91,7 @@ def test_a_click_without_a_view_says_that_the_ad_was_seen(bill: str) -> None:
     award = sold(venue)
     assert venue.event(CLICK, *award, NOON + 1) == (mk.KIND_BILLED_CLICK if bill == "click" else mk.KIND_CLICK)
     assert (state(venue)["shown"], state(venue)["held"]) == (1, 0)
+    assert int(venue.campaigns[0]["seen"][2]) == SEE + CLICK  # and its rule heard of both
     assert venue.event(SEE, *award, NOON + 2) == 0  # it had been seen
     assert state(venue)["shown"] == 1
 
@@ -119,7 +120,8 @@ def test_what_is_billed_too_late_is_unpaid_and_counts_once(bill: str) -> None:
     late = NOON + 60 * SECOND  # the hold ends in this very nanosecond
     assert [venue.event(BILL[bill], *award, late + k) for k in range(2)] == [mk.KIND_UNPAID, 0]
     assert state(venue) | {"shown": 0} == dict.fromkeys(state(venue), 0)
-    assert int(venue.campaigns[0]["tired_paid"]) == int(venue.campaigns[0]["seen"][2]) == 0  # the rule heard nothing
+    heard = SEE if bill == "click" else 0  # the rule heard of no payment, only that a late click was a view
+    assert (int(venue.campaigns[0]["tired_paid"]), int(venue.campaigns[0]["seen"][2])) == (0, heard)
     others = [kind for kind in BILL.values() if kind != BILL[bill]]
     assert [venue.event(kind, *award, late + 3) > 0 for kind in others] == (
         [False, True] if bill == "click" else [True, True]  # a late click was a view

@@ -92,6 +92,18 @@ def test_in_first_price_the_truth_earns_nothing_and_shading_does() -> None:
     assert shaded.vs_base - shaded.vs_base_half > 0
 
 
+def test_who_loses_an_all_pay_auction_pays_and_gains_nothing() -> None:
+    """Four of a kind: each wins about every fourth auction, and the value of the others is not his."""
+    config = field("all_pay")
+    config.population.view_rate = 1.0
+    found, run = play(plan(config, 2, 4_000, only=True, rules=["truthful"]), Contender("x1", "linear", {}), 5)
+    won = run.ledger.wins[
+        (run.ledger.wins["slot"] == 0) & (run.ledger.wins["campaign"] == run.venue.campaigns["id"][1])
+    ]
+    assert 800 < found.wins == found.seen == len(won) < 2_000
+    assert found.value_nano == won["value_nano"].sum() < found.spend_nano
+
+
 def test_contenders_meet_the_same_market() -> None:
     """The same people come, the rivals have the same valuations, whoever sits in the seat."""
     decided = plan(field(), 2, 2_000, only=True, rules=["truthful"])

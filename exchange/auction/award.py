@@ -8,13 +8,13 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.auction import formats as fm
 from exchange.auction import rows
-from exchange.auction.positions import assign, rate_of
+from exchange.auction.positions import NONE, assign, rate_of
 from exchange.auction.weigh import event_price, per_impression, total_for
 from exchange.bidding import call_learn
 from exchange.openrtb import codes
 from exchange.rent.waterfall import split, total_of
 
-CONTACT, FEES = mk.CONTACT, mk.FEES
+CONTACT, FEES, REMOTE = mk.CONTACT, mk.FEES, mk.REMOTE
 
 
 @njit(cache=True, nogil=True)
@@ -24,7 +24,7 @@ def fee_ix(v, bid):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def unsold(v, out, n_bids, min_to_win_nano):  # type: ignore[no-untyped-def]
+def unsold(v, out, n_bids):  # type: ignore[no-untyped-def]
     """Write a SOLD record that says nobody has this position."""
     out.auction_id = np.uint64(v.auction)
     out.serial = -1
@@ -37,7 +37,6 @@ def unsold(v, out, n_bids, min_to_win_nano):  # type: ignore[no-untyped-def]
     out.creative_id = -1
     out.remote_ix = -1
     out.n_bids = n_bids
-    out.min_to_win_nano = min_to_win_nano
     out.runner_up_nano = 0
     out.advertiser = np.uint32(0)
     out.contacts = np.uint32(0)
@@ -53,7 +52,7 @@ def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
     for i in range(n):
         n_bids += bids[i].gross_nano > 0
     for slot in range(v.n_slots):
-        unsold(v, out[slot], n_bids, o.floor_nano)
+        unsold(v, out[slot], n_bids)
     n_sold = assign(v, campaigns, o, bids, n, order)
     if n_sold == 0:
         return n_sold
@@ -74,9 +73,6 @@ def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
         if bid.line >= 0:
             sold.creative = lines[bid.line, 1]
             sold.creative_id = lines[bid.line, 2]
-    if full(v, o, n_sold):
-        for slot in range(v.n_slots):
-            out[slot].min_to_win_nano = bids[order[n_sold - 1]].price_nano
     for i in range(n):
         if bids[i].slot < 0 and bids[i].fate == codes.WON:
             bids[i].fate = np.uint16(codes.OUTBID)
@@ -87,6 +83,32 @@ def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
 def full(v, o, n_sold):  # type: ignore[no-untyped-def]
     """Is every position of the imp sold."""
     return n_sold == (v.n_slots if fm.TABLE[o.format, fm.POSITIONS] else 1)
+
+
+@njit(cache=True, nogil=True)
+def bar_of(v, o, bids, order, n_sold):  # type: ignore[no-untyped-def]
+    """The score a loser would have had to reach: that of the last position's price; NONE while a position is free."""
+    if not full(v, o, n_sold):
+        return np.int64(NONE)
+    last = bids[order[n_sold - 1]]
+    return fm.score_of(fm.TABLE[o.format, fm.SCORE], last, last.price_nano)
+
+
+@njit(cache=True, nogil=True)
+def needed_for(score_kind, bid, bar):  # type: ignore[no-untyped-def]
+    """The least eCPM that keeps a winner's place, or would have won for a loser: never below its own floor."""
+    if bid.fate == codes.WON:
+        return max(bid.floor_nano, bid.next_nano)
+    return bid.floor_nano if bar == NONE else max(bid.floor_nano, fm.least_bid(score_kind, bid, bar))
+
+
+@njit(cache=True, nogil=True)
+def answer(v, o, bids, n, bar):  # type: ignore[no-untyped-def]
+    """Write into every remote bid among bids[:n] what it would have taken to win."""
+    remote = carray(st.at(v.remote), v.remote_max, REMOTE)
+    for i in range(n):
+        if bids[i].remote_ix >= 0:
+            remote[bids[i].remote_ix].min_to_win_nano = needed_for(fm.TABLE[o.format, fm.SCORE], bids[i], bar)
 
 
 @njit(cache=True, nogil=True)
@@ -161,7 +183,7 @@ def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def teach(v, campaigns, o, bids, n_local, order, n_sold, imps, result):  # type: ignore[no-untyped-def]
+def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no-untyped-def]
     """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays).
 
     bids[:n_local] are the local ones; those withheld from a holdout were not asked.
@@ -169,10 +191,6 @@ def teach(v, campaigns, o, bids, n_local, order, n_sold, imps, result):  # type:
     fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
     rules = carray(st.at(v.rules), (v.n_rules, 3), np.int64)
     score_kind, best_ppm = fm.TABLE[o.format, fm.SCORE], rate_of(v, o, 0)
-    taken, bar = full(v, o, n_sold), np.int64(0)
-    if taken:
-        last = bids[order[n_sold - 1]]
-        bar = fm.score_of(score_kind, last, last.price_nano)
     for i in range(n_local):
         bid = bids[i]
         if bid.fate == codes.HOLDOUT:
@@ -183,10 +201,5 @@ def teach(v, campaigns, o, bids, n_local, order, n_sold, imps, result):  # type:
         result.price = bid.paid_nano
         result.min_to_win = 0
         if v.min_to_win:
-            needed = bid.floor_nano
-            if result.won:
-                needed = max(needed, bid.next_nano)
-            elif taken:
-                needed = max(needed, fm.least_bid(score_kind, bid, bar))
-            result.min_to_win = total_for(bid, fees[bid.campaign], needed, best_ppm)
+            result.min_to_win = total_for(bid, fees[bid.campaign], needed_for(score_kind, bid, bar), best_ppm)
         call_learn(rules[me.rule, 1], bid.value_nano, imps[i], me, result)

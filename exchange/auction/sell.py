@@ -12,7 +12,7 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.auction import formats as fm
 from exchange.auction import rows
-from exchange.auction.award import award, judge, teach
+from exchange.auction.award import answer, award, bar_of, judge, teach
 from exchange.auction.floors import floor_for, rank_by_values
 from exchange.auction.limits import admitted, held_out, spendable, turn
 from exchange.auction.positions import rate_of
@@ -239,10 +239,13 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
     n_local, eligible, withheld = ask(v, campaigns, o, bids, imps)
     n = invite(v, o, bids, n_local)
     n_sold = judge(v, campaigns, o, bids, n, order, out)
+    bar = bar_of(v, o, bids, order, n_sold)
+    if v.n_remote > 0:
+        answer(v, o, bids, n, bar)
     if o.test:
         return
     clearing = award(v, campaigns, o, bids, n, order, n_sold, out)
-    teach(v, campaigns, o, bids, n_local, order, n_sold, imps, carray(st.at(v.results), 1, RESULT)[0])
+    teach(v, campaigns, o, bids, n_local, bar, imps, carray(st.at(v.results), 1, RESULT)[0])
     count_fates(v, bids, n)
     v.n_auctions += 1
     if v.write:

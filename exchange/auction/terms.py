@@ -36,7 +36,6 @@ def write_terms(me: Any, campaign: Campaign, where: str, table: list[int]) -> No
     me["available"] = me["budget"]
     for window in ("hour", "day", "week", "total", "campaign"):
         me[f"cap_{window}"] = getattr(campaign.cap, window) or 0
-    me["bill"] = mk.BILLS.index(campaign.bill)
     if campaign.pacing == "even":
         me["even"] = mk.EVEN_DAY if campaign.daily is not None else 0
         if campaign.budget is not None and campaign.start and campaign.end:

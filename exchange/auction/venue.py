@@ -57,8 +57,8 @@ class Venue:
         self.campaign_names: list[str] = []
         self._campaigns()
         self._index()
-        self.formats = self._formats()
         self._fees()
+        self.formats = self._formats()
         self._models()
         self._buffers()
         self._people(PEOPLE_START, PAIRS_START)
@@ -135,17 +135,19 @@ class Venue:
 
     def _formats(self) -> frozenset[int]:
         """The formats that a request may ask for by its `at`; what cannot be held here is left to the config's own."""
-        formats = set(mk.FORMATS.values())
-        if self.n_campaigns > ALL_PAY_MAX:
-            formats.discard(mk.ALL_PAY)  # a loser that pays has a slot of its own in the ledger
-        if any(r.values and not virtual_value(r.values) for r in self.config.auction.reserve):
-            formats.discard(mk.MYERSON)
-        if mk.FORMATS[self.config.auction.format] not in formats:
-            raise ConfigError(
-                f"auction.format = {self.config.auction.format!r}: expected at most {ALL_PAY_MAX} campaigns, "
-                f"found {self.n_campaigns}"
+        auction, left_out = self.config.auction, {}
+        if self.n_campaigns > ALL_PAY_MAX:  # a loser that pays has a slot of its own in the ledger
+            left_out[mk.ALL_PAY] = f"expected at most {ALL_PAY_MAX} campaigns, found {self.n_campaigns}"
+        if any(r.values and not virtual_value(r.values) for r in auction.reserve):
+            left_out[mk.MYERSON] = "expected reserves of uniform or exponential values"
+        if len(auction.slots) > 1 and self.arrays["fees"]["fixed_nano"][: self.n_campaigns].any():
+            why = f"fees.buy = {self.config.fees.buy!r} has a fixed_cpm, which a bid per unit of click rate does not"
+            left_out[mk.GSP] = left_out[mk.VCG] = (
+                f"{why} cover in every position: expected none, or one of auction.slots"
             )
-        return frozenset(formats)
+        if mk.FORMATS[auction.format] in left_out:
+            raise ConfigError(f"auction.format = {auction.format!r}: {left_out[mk.FORMATS[auction.format]]}")
+        return frozenset(set(mk.FORMATS.values()) - set(left_out))
 
     def _fees(self) -> None:
         """A fee set per campaign, then one per endpoint (and a spare, so that the array is never empty)."""

@@ -96,11 +96,6 @@ class Index:
         """The row of an unknown device."""
         return self.device_row[None]
 
-    @property
-    def domain_missing(self) -> int:
-        """The row of an unknown domain."""
-        return self.domain_row[None]
-
     def query(
         self,
         country: str | None,

@@ -53,6 +53,7 @@ REMOTE: Final = shape(
         ("net_nano", "i8"),
         ("entity", "u8"),  # keyed hash of (seat, bid id): decides ties
         ("floor_nano", "i8"),  # of the deal it names, 0 = the imp's; it pays at least the higher of the two
+        ("min_to_win_nano", "i8"),  # written by the sale: the least bid that would have won, or kept its place
         ("seat", "u4"),
         ("advertiser", "u4"),
         ("endpoint", "u2"),
@@ -68,8 +69,7 @@ SOLD: Final = shape(
         ("serial", "i8"),  # award serial; -1 = unsold
         ("clearing_nano", "i8"),  # per impression: what the seller may expect for this position
         ("price_nano", "i8"),  # net, per billable event (bill): clearing_nano where every impression is billed
-        ("min_to_win_nano", "i8"),  # what a loser would have needed; 0 = unsold without a bid
-        ("runner_up_nano", "i8"),  # the winner's own MIN_TO_WIN
+        ("runner_up_nano", "i8"),  # the least bid that keeps this place
         ("campaign", "i4"),  # index; -1 = a remote bid won
         ("creative", "i4"),  # index into the venue's creatives
         ("creative_id", "i4"),
@@ -139,7 +139,6 @@ CAMPAIGN_FIELDS: Final[Fields] = [
     ("cap_week", "i4"),
     ("cap_total", "i4"),
     ("cap_campaign", "i4"),  # of this campaign alone
-    ("fees", "i4"),
     ("pctr_ppb", "i8"),
     ("pcvr_ppb", "i8"),
     ("holdout", "f8"),  # share of people who are never shown its advertiser's ads

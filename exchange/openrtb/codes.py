@@ -73,7 +73,6 @@ FATES: Final[dict[int, tuple[str, str]]] = {
 }
 
 # No-bid reasons (nbr), OpenRTB 2.6 list 5.24.
-NBR_UNKNOWN: Final = 0
 NBR_TECHNICAL: Final = 1
 NBR_INVALID_REQUEST: Final = 2
 

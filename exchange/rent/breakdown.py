@@ -4,8 +4,9 @@ from typing import Final
 
 import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
-from exchange.market import FLAG_OWN
+from exchange.market import FLAG_LOST, FLAG_OWN
 from exchange.openrtb.codes import FATES, HOLDOUT, NO_BID
 from exchange.rent.keys import Index, Ints, Pick, Rows, distinct, ranks, ratio, sums
 from exchange.rent.ledger import Ledger
@@ -83,6 +84,11 @@ def shown(ledger: Ledger, kind: str, ident: int) -> str:
     return "".join(c if c.isprintable() else "?" for c in ledger.names.text(kind, ident))
 
 
+def of_losers(wins: Rows | Pick) -> NDArray[np.bool_]:
+    """Which rows are of all-pay losers: billed, but neither won nor seen."""
+    return np.asarray((wins["flags"] & FLAG_LOST) != 0)
+
+
 def advertisers(
     ledger: Ledger, wins: Rows, terms: Pick, arrived: Arrived, known: Ints, person: Ints
 ) -> list[AdvertiserRow]:
@@ -91,7 +97,7 @@ def advertisers(
     n = ids.size
     of_bill = np.searchsorted(ids, terms["advertiser"])
     paid, own = terms["buyer_total_nano"], (terms["flags"] & FLAG_OWN) != 0
-    won, billed = np.bincount(of_win, minlength=n), np.bincount(of_bill, minlength=n)
+    won, billed = np.bincount(of_win[~of_losers(wins)], minlength=n), np.bincount(of_bill, minlength=n)
     spend, own_spend = sums(of_bill, paid, n), sums(of_bill[own], paid[own], n)
     clicks, conversions = (np.bincount(of_win[at], minlength=n) for at in (arrived.clicked, arrived.converted))
     seen = np.bincount(np.searchsorted(ids, arrived.seen["advertiser"]), minlength=n)
@@ -125,7 +131,7 @@ def buyers(ledger: Ledger, wins: Rows, terms: Pick) -> list[BuyerRow]:
     n = keys.size
     bid_ix, win_ix, bill_ix = (np.searchsorted(keys, of) for of in (of_bid, of_win, of_bill))
     priced = bid_ix[~np.isin(bids["fate"], NO_OFFER)]
-    n_bids, won, billed = (np.bincount(ix, minlength=n) for ix in (priced, win_ix, bill_ix))
+    n_bids, won, billed = (np.bincount(ix, minlength=n) for ix in (priced, win_ix[~of_losers(wins)], bill_ix))
     spend = sums(bill_ix, terms["buyer_total_nano"], n)
     pairs, of_pair = ranks(bid_ix.astype(np.int64) << 16 | bids["fate"])
     counts = np.bincount(of_pair, minlength=pairs.size)

@@ -53,7 +53,6 @@ BLOCK_ROWS: Final = 4_096
 INPUT_BLOCK_BYTES: Final = 1 << 20
 MEMORY_MAX_BYTES: Final = 4 << 30
 UNSYNCED_MAX: Final = 16  # full segments whose files stay open until the next `sync`
-AUCTION_BITS: Final = 48  # auction_id = worker << 48 | counter
 _PAGE: Final = mmap.PAGESIZE
 _POPULATE_WRITE: Final = 23  # MADV_POPULATE_WRITE, which the mmap module does not name
 
@@ -187,11 +186,6 @@ class Journal:
         if self.count(stream):
             open_ = self._streams[stream]
             self._next_block(open_, open_.block_bytes)
-
-    def roll_all(self) -> None:
-        """Close the open block of every stream, so that all rows so far carry a checksum."""
-        for stream in self._streams:
-            self.roll(stream)
 
     def sync(self) -> None:
         """Write everything so far to the disk; may run in a thread beside the writer."""

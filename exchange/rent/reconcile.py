@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from exchange import market as m
 from exchange.openrtb.codes import WON
+from exchange.rent.breakdown import of_losers
 from exchange.rent.keys import Index, Ints, Pick, Rows, customers, ranks
 from exchange.rent.ledger import Ledger
 
@@ -201,9 +202,9 @@ def _bids(books: _Books) -> Iterator[Break]:
     yield "I6", "auctions", auctions, broken, "n_bids", counted, auctions["n_bids"]
     is_won = bids["fate"] == WON
     n_won = np.bincount(row[is_won & (row >= 0)], minlength=len(auctions))
-    lost = (wins["flags"] & m.FLAG_LOST) != 0
-    if lost.any():
-        wins = wins[~lost]
+    losers = of_losers(wins)
+    if losers.any():
+        wins = wins[~losers]
     at = of_auction.find(wins)
     n_wins = np.bincount(at[at >= 0], minlength=len(auctions))
     broken = (counted > 0) & (n_won != n_wins)

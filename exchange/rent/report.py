@@ -35,6 +35,7 @@ from exchange.rent.breakdown import (
     buyers,
     fates,
     holdouts,
+    of_losers,
     publishers,
 )
 from exchange.rent.keys import Index, Ints, Pick, Rows, customers, distinct, months, ranks, ratio, sums, total
@@ -133,7 +134,7 @@ def summarise(ledger: Ledger) -> Summary:
         sold=sold,
         fill=ratio(sold, len(ledger.auctions)),
         bids=int(np.count_nonzero(~np.isin(ledger.bids["fate"], NO_OFFER))),
-        wins=len(wins),
+        wins=len(wins) - int(np.count_nonzero(of_losers(wins))),
         billed=n,
         seen=len(seen),
         clicks=len(clicked),
@@ -163,13 +164,16 @@ def summarise(ledger: Ledger) -> Summary:
 
 
 def _seen(wins: Rows, kind: Rows, win_of: Ints) -> Ints:
-    """The wins whose ad was seen: an impression, a view, a billed event, a click where impressions are not billed."""
+    """The wins whose ad was seen: an impression, a view, a billed event, a click where impressions are not billed.
+
+    Never those of all-pay losers, who are billed for nothing.
+    """
     seen = np.zeros(len(wins), bool)
     told = (win_of >= 0) & ((kind == KIND_VIEW) | np.isin(kind, BILLING))
     seen[win_of[told]] = True
     clicked = win_of[(win_of >= 0) & (kind == KIND_CLICK)]
     seen[clicked[wins["bill"][clicked] != BILL_IMPRESSION]] = True
-    return np.flatnonzero(seen)
+    return np.flatnonzero(seen & ~of_losers(wins))
 
 
 def to_json(summary: Summary) -> bytes:

@@ -34,7 +34,6 @@ from numba import njit
 from exchange.config import FeeSet
 from exchange.market import BUY_PARTIES, FEES, PARTIES, SELL_PARTIES, cpm_up
 
-N_PARTIES: Final = len(PARTIES)
 WEIGHT_MAX: Final = 10_000
 _N_BUY: Final = len(BUY_PARTIES)
 _N_SELL: Final = len(SELL_PARTIES)

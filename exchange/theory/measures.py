@@ -39,8 +39,7 @@ class Measured:
         assert run.ledger is not None
         self.config, self.dependent = config, dependent
         self.auctions, self.wins = run.ledger.auctions, run.ledger.wins
-        # in all_pay losers have rows too: they paid, but won nothing
-        self.won = (self.wins["price_rule"] != mk.ALL_PAY) | (self.wins["slot"] == 0)
+        self.won = (self.wins["flags"] & mk.FLAG_LOST) == 0  # in all_pay losers have rows too
         self.bids = run.ledger.bids if config.exchange.journal == "bids" else None
         self.ids = {
             f"{a.name}/{c.name}": int(run.venue.campaigns["id"][ix])

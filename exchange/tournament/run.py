@@ -190,18 +190,20 @@ def measure(run: Run, campaign: int, rule: str, seed: int) -> Play:
     me, ledger = run.venue.campaigns[campaign], run.ledger
     assert ledger is not None
     events = ledger.events[ledger.events["campaign"] == me["id"]]
-    wins = ledger.wins[ledger.wins["campaign"] == me["id"]]
+    won = (ledger.wins["flags"] & mk.FLAG_LOST) == 0  # all_pay: losers pay, and get nothing for it
+    wins = ledger.wins[won & (ledger.wins["campaign"] == me["id"])]
     seen = events[np.isin(events["kind"], (mk.KIND_IMPRESSION, mk.KIND_VIEW))]
     billed = events[np.isin(events["kind"], mk.BILLING)]
     win_of = Index(wins, by_slot=True).find(seen)
+    win_of = win_of[win_of >= 0]
     known = billed["person_key"] != 0
     return Play(
         seed=seed,
-        value_nano=total(wins["value_nano"][win_of[win_of >= 0]]),
+        value_nano=total(wins["value_nano"][win_of]),
         spend_nano=total(billed["paid_nano"]),
         asked=int(me["asked"]),
         wins=len(wins),
-        seen=len(seen),
+        seen=len(win_of),
         clicks=int(np.isin(events["kind"], mk.CLICKS).sum()),
         people=int(distinct(billed["person_key"][known]).size),
         rent_nano=total(billed["paid_nano"][known]),

@@ -158,6 +158,8 @@ REFUSED = [
     ("[auction]\nrunner_up = 'x'", "auction.runner_up"),
     ("[rates]\nusd = 0.9", "rates"),
     ("[rates]\nUSD = 0", "rates"),
+    ("[fees.set.a]\n[fees.set.house]\ndsp = -1", r"fees.set.house.dsp`; got -1"),
+    ("[fees.set.house]\nbla = 1", r"unknown field `bla` - at `\$.fees.set.house`"),
     ("[population]\npreset = 'wep'", "did you mean 'web'"),
     ("[[endpoint]]\nname = 'a'\nurl = 'https://a/'", "endpoint\\[0\\].url = 'https://a/': expected http://host:port"),
     ("[[endpoint]]\nname = 'a'\nurl = 'http://a/'\n" * 2, "endpoint.name = 'a' stands twice"),

@@ -90,6 +90,7 @@ def test_optimal_reserves() -> None:
     """high / 2 for a uniform from 0; the mean of an exponential; LN(0, 1): 1.353415; of a list the best entry."""
     assert myerson_reserve(Uniform(0, 3)) == pytest.approx(1.5)
     assert myerson_reserve(Exponential(0.7)) == pytest.approx(0.7)
+    assert myerson_reserve(Uniform(2, 3)) == 2.0  # not 3 / 2: nobody is worth less than 2
     assert myerson_reserve(LogNormal(0, 1)) == pytest.approx(1.3534152, abs=1e-6)
     assert myerson_reserve(Atoms([1.0, 1.0, 5.0])) == 5.0
     assert virtual_inverse(LogNormal(0, 1), virtual_value(LogNormal(0, 1), 2.0)) == pytest.approx(2.0)
@@ -137,6 +138,15 @@ def test_edelman_ostrovsky_schwarz() -> None:
         config = market("10.0", "4.0", "2.0", auction=f'format = "{name}"\nslots = [200.0, 100.0]')
         assert [forms.expected(config, "auction", f"spend@b{k}/all") for k in range(3)] == pytest.approx(paid)
         assert forms.expected(config, "auction", "revenue") == pytest.approx(sum(paid))
+
+
+@pytest.mark.parametrize(("form", "paid"), [("gsp", 0.426667), ("vcg", 0.341333)])
+def test_positions_with_a_floor(form: str, paid: float) -> None:
+    """Two bidders U(0, 1), floor r, two positions: one sold with 1 - r^2, on average 2 (1 - r); the price is a mean."""
+    config = market(U01, U01, auction=f'format = "{form}"\nslots = [1.0, 0.5]\nfloor_cpm = 0.2')
+    assert forms.expected(config, "auction", "sale_rate") == pytest.approx(1 - 0.2**2, abs=1e-12)
+    assert forms.expected(config, "auction", "revenue") == pytest.approx(paid, abs=1e-6)
+    assert forms.expected(config, "auction", "price") == pytest.approx(paid / 1.6, abs=1e-6)
 
 
 def test_pacing_and_throttling_of_two_alike() -> None:
@@ -328,6 +338,7 @@ REFUSED = [
     (market(U01, U01, rule='rule = "paced"'), "rule paced learns"),
     (parse_config(""), "preset is not plain"),
     (market(), "no campaigns"),
+    (market(U01, U01, extra='[fees]\nbuy = "x"\n[fees.set.x]\nfixed_cpm = 0.1\ndsp = 1\n'), "fees with a fixed part"),
 ]
 
 

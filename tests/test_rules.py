@@ -179,7 +179,8 @@ def test_knobs_are_checked():
         ("linear", {"factor": "much"}, r"knob 'factor' = 'much': expected an int, a float or a list"),
         ("linear", {"factor": True}, "expected an int, a float"),
         ("paced", {"target_nano": 1.5}, "expected the type of its default 30000"),
-        ("./odd_rules.py:Tired", {"seen": [1, 2]}, r"expected the type of its default \[0, 0, 0\]"),
+        ("./odd_rules.py:Tired", {"seen": [1, 2]}, r"= \[1, 2\]: expected a list of 3 integers"),
+        ("rlb", {"table": [1.5] * 99}, r"knob table = .{60}: expected a list of 256 floats, as long as its default$"),
         ("./odd_rules.py:Tired", {"seen": [[1], [2]]}, "expected a flat list of numbers"),
     ):
         with pytest.raises(ConfigError, match=f"campaign a/c: rule {rule}: .*{said}"):

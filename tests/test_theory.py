@@ -163,6 +163,25 @@ def test_a_market_without_a_closed_form_is_still_measured(tmp_path: Path) -> Non
     assert "budget" in row.why_not
 
 
+@pytest.mark.parametrize(("form", "paid"), [("gsp", 8.5), ("vcg", 8.0)])
+def test_clicks_of_a_lower_position_are_fewer(form: str, paid: float, tmp_path: Path) -> None:
+    """eCPM 8, 6, 5 at positions of 1 and 0.5, two paying by the click: buyers pay what the seller gets."""
+    ads = [
+        'value_click = 2.0\npctr = 0.004\nbill = "click"',
+        'value_click = 3.0\npctr = 0.002\nbill = "click"',
+        "value_cpm = 5.0",
+    ]
+    text = f'{PLAIN}[auction]\nformat = "{form}"\nslots = [1.0, 0.5]\n'
+    text += "".join(
+        f'[[advertiser]]\nname = "b{k}"\n[[advertiser.campaign]]\nname = "all"\n{ad}\n{AD}\n'
+        for k, ad in enumerate(ads)
+    )
+    (tmp_path / "market.toml").write_text(text)
+    lines = Row(tmp_path / "market.toml").run(0, 50)
+    assert all(line.within for line in lines), lines
+    assert [line.measured for line in lines[:3]] == pytest.approx([paid] * 3)
+
+
 def test_a_false_claim_is_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A row that expects something else is out of tolerance: exit code 1, and the screen says so."""
     claim = '[theory]\nid = "X"\nform = "stated"\nexpected = 0.9\ntolerance = 0.01\nauctions = 20_000\n'

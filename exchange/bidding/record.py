@@ -61,6 +61,14 @@ def set_knobs(me: Any, rule_name: str, rule: Rule, knobs: dict[str, Any]) -> Non
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if knob_type(rule_name, name, value) != knob_type(rule_name, name, default):
-            raise RuleError(f"rule {rule_name}: knob {name} = {value!r}: expected the type of its default {default!r}")
+            raise RuleError(f"rule {rule_name}: knob {name} = {repr(value)[:60]}: expected {_kind_of(default)}")
     for name, value in {**rule.defaults, **knobs}.items():
         me[name] = value
+
+
+def _kind_of(default: Any) -> str:
+    """What a knob must be, in words: the type and length of its default."""
+    if isinstance(default, (int, float)):
+        return f"the type of its default {default!r}"
+    kind = "integers" if np.asarray(default).dtype.kind == "i" else "floats"
+    return f"a list of {len(default)} {kind}, as long as its default"

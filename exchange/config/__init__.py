@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import re
 import tomllib
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -116,16 +117,39 @@ def config_hash(config: Config) -> str:
 
 def _explain(message: str, text: bytes | str) -> str:
     """Turn a decoder message into one that shows the value and suggests the nearest key."""
+    document = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
+    message = _named(message, document)
     unknown = re.search(r"unknown field `([^`]+)`", message)
     if unknown:
         keys = {key for struct in STRUCTS for key in struct.__struct_fields__}
         near = difflib.get_close_matches(unknown[1], keys, 1)
         return message + (f"; did you mean `{near[0]}`?" if near else "")
     at = re.search(r" - at `\$\.?([^`]*)`$", message)
-    value: Any = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
+    value: Any = document
     for step in re.findall(r"\[(\d+)\]|([^.\[\]]+)", at[1] if at else ""):
         try:
             value = value[int(step[0])] if step[0] else value[step[1]]
         except (KeyError, IndexError, TypeError):
             return message
     return f"{message}; got {repr(value)[:60]}" if at and "..." not in at[1] else message
+
+
+def _named(message: str, document: dict[str, Any]) -> str:
+    """The message with the name of a table's entry, which the decoder leaves out: `$.fees.set[...]`."""
+    path = re.search(r" - at `\$\.([^`\[]*)\[\.\.\.\]", message)
+    if not path:
+        return message
+    one = deepcopy(document)
+    above, table = one, one
+    for step in path[1].split("."):
+        if not isinstance(table, dict) or step not in table:
+            return message
+        above, table = table, table[step]
+    for name in table:
+        above[step] = {name: table[name]}  # the one entry that is refused alone
+        try:
+            msgspec.convert(one, Config)
+        except msgspec.ValidationError as error:
+            if str(error) == message:
+                return message.replace("[...]", f".{name}", 1)
+    return message

@@ -106,7 +106,7 @@ def _measured(game: Game, revenue: float, out: Outcome, measure: str, campaign: 
         pick = slice(ix, ix + 1)
         revenue = float(out.paid[ix])
     wins, value = float(out.wins[pick].sum()), float(out.value[pick].sum())
-    sold = wins if not game.slots else _sold(game, wins)
+    sold = wins if not game.slots else _sold(game)
     found = {
         "revenue": revenue,
         "buyer": revenue * game.markup,
@@ -121,20 +121,17 @@ def _measured(game: Game, revenue: float, out: Outcome, measure: str, campaign: 
     }
     if measure == "anarchy":
         return best_welfare(game) / value
-    if (
-        measure not in found
-        or not np.isfinite(found[measure])
-        or (game.slots and measure in ("price", "winning_value"))
-    ):
+    if measure not in found or not np.isfinite(found[measure]):
         raise NoForm(f"no closed form for {measure} here")
     return found[measure]
 
 
-def _sold(game: Game, wins: float) -> float:
-    """Chance that at least one position is sold: known where every bidder always bids, or none ever does."""
-    if all(one.floor <= 0 and one.present == 1.0 for _, bidders in game.kinds for one in bidders):
-        return 1.0
-    raise NoForm("sale rate of several positions with a floor")
+def _sold(game: Game) -> float:
+    """Chance that at least one position is sold: that not every bidder stays below his floor."""
+    none = 0.0
+    for share, bidders in game.kinds:
+        none += share * float(np.prod([one.counted(np.zeros(1), False)[0] for one in bidders]))
+    return 1.0 - none
 
 
 def best_welfare(game: Game) -> float:

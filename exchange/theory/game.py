@@ -49,6 +49,8 @@ def game_of(config: Config) -> Game:
     """The game that a config describes. Raises NoForm."""
     auction, fees = config.auction, fee_set(config.fees.sell, config.fees.buy, config.fees.set)
     _simple(config)
+    if int(fees["fixed_nano"]):
+        raise NoForm("fees with a fixed part")
     floor = max(auction.floor_cpm, config.population.floor_cpm)
     markup = 1.0 + int(fees["addon"]) / int(fees["base"])
     names = [f"{a.name}/{c.name}" for a in config.advertiser for c in a.campaign]
@@ -139,11 +141,11 @@ def reserve_of(config: Config, seat: str, floor: float) -> tuple[float, Values |
 
 
 def myerson_reserve(values: Values) -> float:
-    """The price at which a bidder's virtual value is 0: r = (1 - F(r)) / f(r). Source: Myerson (1981)."""
+    """Where the virtual value is 0: r = (1 - F(r)) / f(r); else the lowest value. Source: Myerson (1981)."""
     if values.atoms:
         sold = np.array([x * float(1.0 - values.below(np.array([x]))[0]) for x, _ in values.atoms])
         return values.atoms[int(sold.argmax())][0]
-    return virtual_inverse(values, 0.0)
+    return max(values.low, virtual_inverse(values, 0.0))
 
 
 def _event_value(campaign: Campaign) -> float | None:

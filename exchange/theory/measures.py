@@ -50,9 +50,10 @@ class Measured:
         self.first, self.last = cut, n - cut
         self.index = Index(self.auctions, by_slot=False)
         self.of_win = self.index.find(self.wins)
-        rate = np.ones(len(self.wins))
-        rate[self.wins["bill"] >= mk.BILL_CLICK] *= 1e-9
-        rate = np.where(self.wins["bill"] >= mk.BILL_CLICK, rate * self.wins["pctr_ppb"], rate)
+        # a click is as often as its position and its ad are clicked: prices of clicks become those of impressions
+        slots = config.auction.slots if config.auction.format in ("gsp", "vcg") else []
+        seen = np.array(slots)[self.wins["slot"]] if slots else 1.0
+        rate = np.where(self.wins["bill"] >= mk.BILL_CLICK, 1e-9 * seen * self.wins["pctr_ppb"], 1.0)
         self.rate = np.where(self.wins["bill"] == mk.BILL_CONVERSION, rate * 1e-9 * self.wins["pcvr_ppb"], rate)
 
     def mean(self, measure: str) -> Mean:

@@ -87,6 +87,7 @@ def test_closed_forms():
     assert optimal_reserve(Distribution(lognormal=(0.5, 0.0))) == pytest.approx(exp(0.5), rel=1e-15)
     assert optimal_reserve(Distribution(lognormal=(0.3, 0.8))) == optimal_reserve(Distribution(lognormal=(0.3, -0.8)))
     assert optimal_reserve(Distribution(lognormal=(log(7), 1.0))) == pytest.approx(7 * 1.353415, rel=1e-6)
+    assert best_price(np.array([1.0, 2.0, 3.0, 5.0])) == 3.0  # as good as 2 for one buyer, better for two
     assert best_price(np.array([1.0, 1.0, 1.9])) == 1.0 and best_price(np.array([1.0, 1.0, 3.1])) == 3.1
 
 

@@ -48,10 +48,14 @@ def optimal_reserve(distribution: Distribution) -> float:
 
 
 def best_price(values: np.ndarray) -> float:
-    """The one of `values` (any order, at least one) that earns most as a price: v x share of values >= v."""
+    """The one of `values` (any order, at least one) that earns most as a price: v x share of values >= v.
+
+    Of several that earn the same the highest: as a reserve among several buyers it earns at least as much as the others.
+    """
     rising = np.sort(values)
-    sold = np.arange(rising.size, 0, -1)  # of equal values the first counts them all
-    return float(rising[np.argmax(rising * sold)])
+    earned = rising * np.arange(rising.size, 0, -1)  # of equal values the first counts them all
+    best = np.flatnonzero(earned >= earned.max() * (1 - 1e-12))
+    return float(rising[best[-1]])
 
 
 def normal_hazard(z: float) -> float:

@@ -17,6 +17,7 @@ SEGMENT: Final = 250_000  # auctions of one run of a fixed market: more are seve
 STRIDE: Final = 1_000_003  # between the seeds of the runs of a row: seeds that people choose share none
 Z_MAX: Final = 4.0
 EXACT: Final = 2e-6  # relative slack of a number without a standard error: prices are whole nano
+GRAIN: Final = 2e-6  # CPM: what a tolerance of 0 means, for the same reason
 PLAIN: Final = ("revenue", "buyer", "publisher", "welfare", "surplus", "sale_rate", "price", "winning_value", "bid")
 PLAIN_AUCTIONS: Final = 200_000
 Progress = Callable[[float], None]
@@ -158,7 +159,7 @@ class Row:
             off = abs(found.value - theory)
             near = found.error == 0 and off <= EXACT * max(1.0, abs(theory))
             main = measure == t.measure
-            close = tolerance is not None and main and off <= tolerance
+            close = tolerance is not None and main and off <= (tolerance or GRAIN)
             by_z = z is not None and abs(z) <= Z_MAX and t.form not in ("regret", "stated")
             strict = found.error == 0 and main and tolerance is not None
             within = close if strict else close or by_z or near

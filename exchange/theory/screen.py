@@ -22,12 +22,15 @@ def render(line: Line, first: bool) -> list[str]:
     theory = _number(line.theory) if line.theory is not None else "-"
     error = "exact" if line.error == 0 else f"{line.error:.6f}"
     z = f"{round(line.z, 1) + 0.0:+.1f}" if line.z is not None else ""
-    name = line.measure.partition("@")[0] + (f" {line.auctions}" if line.form == "regret" else "")
+    what, _, whose = line.measure.partition("@")
+    name = f"{what} {whose.partition('/')[0]}".strip() + (f" {line.auctions}" if line.form == "regret" else "")
+    long = len(line.id) > 5
     text = (
-        f"{line.id[:5] if first else '':<5} {setting[0]:<{SETTING}} {name[:MEASURE]:<{MEASURE}} {theory:>10} "
+        f"{line.id if first and not long else '':<5} {setting[0]:<{SETTING}} {name[:MEASURE]:<{MEASURE}} {theory:>10} "
         f"{_number(line.measured):>10} {error:>9} {z:>6}"
     )
-    lines = [text.rstrip()]
+    lines = [line.id[:WIDTH]] if first and long else []
+    lines.append(text.rstrip())
     lines += [f"{'':<5} {more}" for more in setting[1:]]
     if line.within is False:
         lines.append(f"{'':<5} ^ out of tolerance" + (f" ({line.tolerance:g})" if line.tolerance is not None else ""))

@@ -156,6 +156,8 @@ REFUSED = [
     ("[server]\ntimeout_ms = 0", "server.timeout_ms"),
     ("[auction]\nformat = 'second'", "auction.format = 'second': .*second_price"),
     ("[auction]\nrunner_up = 'x'", "auction.runner_up"),
+    ("[auction]\nslots = [1.0, 0.0000004]", "auction.slots"),  # less than the millionth that rates are kept in
+    (GOOD.replace("value_cpm = 2.0", "value_cpm = 2.0\nquality = 0.0000004"), "quality"),
     ("[rates]\nusd = 0.9", "rates"),
     ("[rates]\nUSD = 0", "rates"),
     ("[fees.set.a]\n[fees.set.house]\ndsp = -1", r"fees.set.house.dsp`; got -1"),

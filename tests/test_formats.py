@@ -451,3 +451,13 @@ def test_a_fixed_fee_is_not_sold_in_several_positions():
             held(at, [1.0, 0.01])
         assert mk.FORMATS[at] in held(at, [0.5]).formats
     assert held("second_price", [1.0, 0.01]).formats == set(mk.FORMATS.values()) - {mk.GSP, mk.VCG}
+
+
+def test_a_reserve_that_cannot_be_names_its_key_once():
+    config = market(
+        {"a": [campaign("c", value=2.0)]}, "none", reserve=[Reserve(values=Distribution(lognormal=(0, 90)))]
+    )
+    with pytest.raises(
+        ConfigError, match=r"^auction.reserve\[0\]: values: their optimal reserve is above 1,000,000 CPM"
+    ):
+        venue_of(config)

@@ -60,7 +60,7 @@ def floor_cpm(reserve: Reserve, ix: int) -> float:
     try:
         return optimal_reserve(reserve.values)
     except ValueError as error:
-        raise ConfigError(f"auction.reserve[{ix}]: values: {error}") from None
+        raise ConfigError(f"auction.reserve[{ix}]: {error}") from None
 
 
 def virtual_value(values: Distribution) -> tuple[int, int] | None:

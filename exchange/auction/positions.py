@@ -22,7 +22,7 @@ SLOTS_MAX: Final = 16
 
 def slot_rates(auction: Auction) -> list[int]:
     """Click rate of each position, ppm, the best first; one of rate 1 where the config names none."""
-    return [max(1, round(rate * mk.RATE_ONE_PPM)) for rate in auction.slots or [1.0]]
+    return [round(rate * mk.RATE_ONE_PPM) for rate in auction.slots or [1.0]]
 
 
 @njit(cache=True, nogil=True)

@@ -25,7 +25,7 @@ def write_terms(me: Any, campaign: Campaign, where: str, table: list[int]) -> No
         me["value_event_nano"] = min(round(event * mk.NANO), mk.BUDGET_MAX_NANO)
         me["value_of"] = mk.BILL_CLICK if campaign.value_click else mk.BILL_CONVERSION
     me["pctr_ppb"], me["pcvr_ppb"] = round(campaign.pctr * 1e9), round(campaign.pcvr * 1e9)
-    me["quality_ppm"], me["model"] = max(1, round(campaign.quality * 1e6)), -1
+    me["quality_ppm"], me["model"] = round(campaign.quality * 1e6), -1
     me["bill"] = mk.BILLS.index(campaign.bill)
     for key in ("budget", "daily"):
         plain = getattr(campaign, key)

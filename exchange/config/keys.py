@@ -15,7 +15,7 @@ Price = Annotated[float, Meta(ge=0, le=1_000_000)]
 FORMATS = ("second_price", "first_price", "soft_floor", "posted_price", "all_pay", "gsp", "vcg", "myerson")
 SEED_MAX = 2**63 - 1
 CapCount = Annotated[int, Meta(ge=1, le=60_000)]
-SlotRate = Annotated[float, Meta(gt=0, le=1_000)]
+SlotRate = Annotated[float, Meta(ge=0.0001, le=1_000)]  # kept in millionths
 FeeWeight = Annotated[int, Meta(ge=0, le=10_000)]
 
 
@@ -161,7 +161,7 @@ class Campaign(Struct, forbid_unknown_fields=True):
     pcvr: Share = 0.02  # of conversions per click
     model: str = ""  # click model that fills pctr and pcvr in batches: pkg.mod:Class | ./file.py:Class
     bill: str = "impression"  # impression | click | conversion: what it pays for
-    quality: Annotated[float, Meta(gt=0, le=8)] = 1.0  # weight of its bids in the ranking of gsp and vcg
+    quality: Annotated[float, Meta(ge=0.0001, le=8)] = 1.0  # weight of its bids in the ranking of gsp and vcg
     factors: dict[str, Positive] = {}  # value factor per segment of the person, multiplied
     budget: Positive | None = None  # total, plain currency
     daily: Positive | None = None  # per UTC day

@@ -27,7 +27,7 @@ def optimal_reserve(distribution: Distribution) -> float:
 
     uniform [a, b]: max(a, b / 2). exponential of mean m: m. lognormal: exp(mu + sigma z), where the hazard of the
     normal distribution at z is sigma. empirical: the value v with the largest v x share of values >= v; of equals the
-    lowest. Raises ConfigError when there is none up to CPM_MAX.
+    highest. Raises ConfigError when there is none up to CPM_MAX.
     """
     if distribution.uniform is not None:
         low, high = distribution.uniform

@@ -143,8 +143,9 @@ def reserve_of(config: Config, seat: str, floor: float) -> tuple[float, Values |
 def myerson_reserve(values: Values) -> float:
     """Where the virtual value is 0: r = (1 - F(r)) / f(r); else the lowest value. Source: Myerson (1981)."""
     if values.atoms:
-        sold = np.array([x * float(1.0 - values.below(np.array([x]))[0]) for x, _ in values.atoms])
-        return values.atoms[int(sold.argmax())][0]
+        earned = [(x * float(1.0 - values.below(np.array([x]))[0]), x) for x, _ in values.atoms]
+        most = max(sum_ for sum_, _ in earned)
+        return max(x for sum_, x in earned if sum_ >= most * (1 - 1e-12))
     return max(values.low, virtual_inverse(values, 0.0))
 
 

@@ -10,20 +10,23 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.config import ConfigError, load_config
+from exchange import market as mk
+from exchange.config import ConfigError, load_config, shipped
 from exchange.load import demo, merge, requests, screen
 from exchange.load.processes import ChildError, Children
-from exchange.market import KIND_CLICK, KIND_IMPRESSION
+from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
 from exchange.rent.reconcile import reconcile
 from exchange.rent.report import summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+RULES = ["truthful", "paced", "retargeter", "linear", "fatigue", "adaptive_pacing", "shaded_lognormal", "pid"]
 READY_S = 240  # a cold cache compiles first
 
 
@@ -75,11 +78,14 @@ def test_the_demo_reconciles_and_its_figures_are_the_ledgers(ran: tuple[Path, di
     assert sum(traffic["statuses"].values()) == 600
     assert summary["auctions"] == len(ledger.auctions) >= 600
     assert summary["sold"] == len(ledger.wins) == int(ledger.auctions["sold"].sum())
-    assert traffic["viewed"] == summary["billed"] == int((ledger.events["kind"] == KIND_IMPRESSION).sum())
-    assert traffic["clicked"] == summary["clicks"] == int((ledger.events["kind"] == KIND_CLICK).sum())
+    kinds = ledger.events["kind"]
+    assert traffic["viewed"] == summary["seen"] == int(np.isin(kinds, (mk.KIND_IMPRESSION, mk.KIND_VIEW)).sum())
+    assert traffic["clicked"] == summary["clicks"] == int(np.isin(kinds, mk.CLICKS).sum())
+    assert summary["billed"] == int(np.isin(kinds, mk.BILLING).sum())
+    assert (kinds == mk.KIND_VIEW).any()  # of campaigns that pay for clicks or conversions
+    assert (ledger.bids["fate"] == codes.HOLDOUT).any()
     assert traffic["links_failed"] == 0
-    paid = ledger.events["paid_nano"][ledger.events["kind"] == KIND_IMPRESSION]
-    assert summary["spend_nano"] == int(paid.sum()) == sum(p["nano"] for p in summary["parties"])
+    assert summary["spend_nano"] == int(ledger.events["paid_nano"].sum()) == sum(p["nano"] for p in summary["parties"])
 
 
 def test_the_demos_market_looks_like_one(ran: tuple[Path, dict[str, Any]]) -> None:
@@ -90,7 +96,7 @@ def test_the_demos_market_looks_like_one(ran: tuple[Path, dict[str, Any]]) -> No
     assert summary["rerental_share"] > 0.1
     assert 0.01 < summary["own_share"] < 0.5
     rows = {row["name"]: row for row in facts["bidders"]}
-    assert list(rows) == ["truthful", "paced", "linear", "shaded", "steady", "shading", "flaky"]
+    assert list(rows) == [*RULES, "steady", "shading", "flaky"]
     assert all(row["bids"] > 0 and row["wins"] > 0 for row in rows.values())
     assert rows["flaky"]["timeouts"] > 0 and rows["flaky"]["errors"] > 0
     assert rows["steady"]["errors"] == rows["shading"]["errors"] == 0
@@ -310,8 +316,8 @@ def test_what_is_written_as_toml_reads_back_equal(table: dict[str, Any]) -> None
 def test_options_are_worked_in_and_paths_hold_from_anywhere(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text('[exchange]\npeople = "p.csv"\n[[advertiser]]\nname = "a"\nown_list = "own.csv"\nown_share = 0.5\n'
-                    '[[advertiser.campaign]]\nname = "c"\nrule = "./r.py:R"\nvalue_cpm = 1.0\n'
-                    'creative = [{ id = "x", w = 1, h = 1, html = "x" }]\n')  # fmt: skip
+                    '[[advertiser.campaign]]\nname = "c"\nrule = "./r.py:R"\nmodel = "./m.py:M"\n'
+                    'value_cpm = 1.0\ncreative = [{ id = "x", w = 1, h = 1, html = "x" }]\n')  # fmt: skip
     table = merge.merge(merge.read_table(path), seed=9, qps=50.0, own_list=None)
     merge.add_endpoints(table, [("steady", "http://127.0.0.1:1/"), ("yours", "http://a:1/"), ("yours", "http://b:1/")])
     folder = tmp_path / "ledger"
@@ -321,6 +327,7 @@ def test_options_are_worked_in_and_paths_hold_from_anywhere(tmp_path: Path) -> N
     assert config.exchange.people == str(tmp_path / "p.csv")
     assert config.advertiser[0].own_list == str(tmp_path / "own.csv")
     assert config.advertiser[0].campaign[0].rule == f"{tmp_path}/r.py:R"
+    assert config.advertiser[0].campaign[0].model == f"{tmp_path}/m.py:M"
     assert config.advertiser[0].campaign[0].creative[0].html == "x"
     assert [endpoint.name for endpoint in config.endpoint] == ["steady", "yours", "yours-2"]
     assert config.folder == str(folder)
@@ -329,10 +336,15 @@ def test_options_are_worked_in_and_paths_hold_from_anywhere(tmp_path: Path) -> N
 
 
 def test_the_demos_config_is_as_large_as_promised() -> None:
-    table = merge.read_table(merge.demo_config())
+    table = merge.read_table(shipped("demo.toml"))
     campaigns = [c for a in table["advertiser"] for c in a["campaign"]]
-    assert len(table["advertiser"]) == 6 and len(campaigns) >= 20
-    assert {c["rule"] for c in campaigns} == {"truthful", "linear", "paced", "shaded"}
+    assert len(table["advertiser"]) == 6 and len(campaigns) >= 22
+    assert list(dict.fromkeys(c["rule"] for c in campaigns)) == RULES
+    assert sorted(c["bill"] for c in campaigns if "bill" in c) == ["click", "conversion"]
+    assert [c["name"] for c in campaigns if c.get("pacing") == "even"] == ["mortgage"]
+    assert [a["name"] for a in table["advertiser"] if a.get("holdout")] == ["Kontor Bank"]
+    sizes = [(x["w"], x["h"]) for c in campaigns if c["name"] == "suv-launch" for x in c["creative"]]
+    assert len(sizes) > len(set(sizes))  # two of a size take turns
     assert {c.get("purpose", "prospect") for c in campaigns} == {"prospect", "winback", "drive_to_store"}
     assert all(a["own_share"] > 0 and a["domains"][0].endswith(".example") for a in table["advertiser"])
 

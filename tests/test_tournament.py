@@ -291,9 +291,7 @@ def test_the_command_gives_the_same_bytes_again(tmp_path: Path, capsys: pytest.C
         shown.append(capsys.readouterr())
     assert shown[0].out == shown[1].out
     assert (tmp_path / "0.svg").read_bytes() == (tmp_path / "1.svg").read_bytes()
-    n = (
-        len([rule for rule in library().values() if not getattr(rule, "needs_knobs", False)]) + 3
-    )  # the seat has a budget
+    n = len([rule for rule in library().values() if not getattr(rule, "needs_knobs", False)]) + 3
     assert shown[0].err.startswith(f"{n} rules x 2 seeds x 400 visits = {n * 800:,} visits, in the seat of")
     lines = shown[0].out.splitlines()
     assert max(map(len, lines)) <= WIDTH and "seeds 1 to 2, 400 visits each" in lines[0]

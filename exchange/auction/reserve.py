@@ -50,7 +50,7 @@ def optimal_reserve(distribution: Distribution) -> float:
 def best_price(values: np.ndarray) -> float:
     """The one of `values` (any order, at least one) that earns most as a price: v x share of values >= v.
 
-    Of several that earn the same the highest: as a reserve among several buyers it earns at least as much as the others.
+    Of several that earn the same the highest: among several buyers it earns at least as much as the others.
     """
     rising = np.sort(values)
     earned = rising * np.arange(rising.size, 0, -1)  # of equal values the first counts them all

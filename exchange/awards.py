@@ -49,14 +49,17 @@ def own_cell(v, campaigns, campaign, person_key):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def add_held(v, campaigns, award, change):  # type: ignore[no-untyped-def]
+def known(v, award):  # type: ignore[no-untyped-def]
+    """Contact of the person and the advertiser of an award, or -1: looked up once a step, then passed on as `ix`."""
+    return st.contact_ix(v, award.person_key, award.advertiser, False)
+
+
+@njit(cache=True, nogil=True)
+def add_held(v, campaigns, award, ix, change):  # type: ignore[no-untyped-def]
     """Count an unseen ad's hold in (1) or out (-1), for its advertiser and, where it is capped, its campaign."""
-    for ix in (
-        st.contact_ix(v, award.person_key, award.advertiser, False),
-        own_cell(v, campaigns, award.campaign, award.person_key),
-    ):
-        if ix >= 0:
-            contact = carray(st.at(v.contacts), ix + 1, CONTACT)[ix]
+    for cell in (ix, own_cell(v, campaigns, award.campaign, award.person_key)):
+        if cell >= 0:
+            contact = carray(st.at(v.contacts), cell + 1, CONTACT)[cell]
             contact.held = np.uint32(np.int64(contact.held) + change)
 
 
@@ -81,26 +84,24 @@ def show(contact, now_ns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def see(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
+def see(v, campaigns, award, ix, now_ns):  # type: ignore[no-untyped-def]
     """The ad of an award has been seen, for the first time; its hold, if still open, is no longer of an unseen ad."""
     if award.status == mk.HELD:
-        add_held(v, campaigns, award, -1)
+        add_held(v, campaigns, award, ix, -1)
     award.seen = np.uint8(1)
-    for ix in (
-        st.contact_ix(v, award.person_key, award.advertiser, False),
-        own_cell(v, campaigns, award.campaign, award.person_key),
-    ):
-        if ix >= 0:
-            show(carray(st.at(v.contacts), ix + 1, CONTACT)[ix], now_ns)
+    for cell in (ix, own_cell(v, campaigns, award.campaign, award.person_key)):
+        if cell >= 0:
+            show(carray(st.at(v.contacts), cell + 1, CONTACT)[cell], now_ns)
 
 
 # ---- holds ------------------------------------------------------------------------------------------------------
 
 
 @njit(cache=True, nogil=True)
-def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix, slot, bill):  # type: ignore[no-untyped-def]
+def hold(v, campaigns, campaign, advertiser, person_key, ix, total_nano, imp_ix, slot, bill):  # type: ignore[no-untyped-def]
     """Place an award: what its billable event will cost, and a contact, are held until then. Returns its serial.
 
+    ix: the contact of (person, advertiser), which the caller has remembered; -1 = unknown.
     A ring slot that still holds the oldest award is released first (stated limit: server.awards_max).
     """
     serial = v.serial
@@ -133,16 +134,16 @@ def hold(v, campaigns, campaign, advertiser, person_key, total_nano, imp_ix, slo
         me.held += total_nano
         me.day_used += total_nano
         me.wins += 1
-    remember(v, campaigns, campaign, advertiser, person_key)
-    add_held(v, campaigns, award, 1)
+    add_held(v, campaigns, award, ix, 1)
     return serial
 
 
 @njit(cache=True, nogil=True)
 def release(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
     """Give back what an award held: it expired before its billable event."""
+    ix = known(v, award)
     if not award.seen:
-        add_held(v, campaigns, award, -1)
+        add_held(v, campaigns, award, ix, -1)
     award.status = np.uint8(mk.RELEASED)
     v.n_held -= 1
     v.n_releases += 1
@@ -152,7 +153,7 @@ def release(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
         me.held -= award.hold_nano
         if me.day == np.int32(award.placed_ns // st.DAY_NS):
             me.day_used -= award.hold_nano
-    note(v, award, mk.KIND_RELEASE, now_ns)
+    note(v, award, ix, mk.KIND_RELEASE, now_ns)
 
 
 @njit(cache=True, nogil=True)
@@ -177,9 +178,8 @@ def expire(v, campaigns, now_ns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def note(v, award, kind, now_ns):  # type: ignore[no-untyped-def]
+def note(v, award, ix, kind, now_ns):  # type: ignore[no-untyped-def]
     """Append the row of an event that posts nothing."""
-    ix = st.contact_ix(v, award.person_key, award.advertiser, False)
     cum = np.int64(0)
     if ix >= 0:
         cum = carray(st.at(v.contacts), ix + 1, CONTACT)[ix].cum_rent_nano
@@ -195,21 +195,20 @@ def tell(v, campaigns, award, kind, paid_nano):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def settle(v, campaigns, award, kind, now_ns):  # type: ignore[no-untyped-def]
+def settle(v, campaigns, award, ix, kind, now_ns):  # type: ignore[no-untyped-def]
     """The billable event of an award: its hold becomes spend, its contact a contact. Returns `kind`.
 
     After the release it posts nothing, is told to nobody and is KIND_UNPAID.
     """
     if award.status != mk.HELD:
         v.n_unpaid += 1
-        note(v, award, mk.KIND_UNPAID, now_ns)
+        note(v, award, ix, mk.KIND_UNPAID, now_ns)
         return mk.KIND_UNPAID
     if not award.seen:
-        add_held(v, campaigns, award, -1)
+        add_held(v, campaigns, award, ix, -1)
     award.status = np.uint8(mk.BILLED)
     v.n_held -= 1
     v.billed_nano += award.hold_nano
-    ix = st.contact_ix(v, award.person_key, award.advertiser, False)
     cum, contact_n = np.int64(0), np.int64(0)
     if ix >= 0:
         contact = carray(st.at(v.contacts), ix + 1, CONTACT)[ix]
@@ -230,13 +229,14 @@ def impression(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
     """The ad was shown: the first time only. Returns the kind recorded or 0."""
     if award.seen:
         return 0
-    see(v, campaigns, award, now_ns)
+    ix = known(v, award)
+    see(v, campaigns, award, ix, now_ns)
     if award.bill != mk.BILL_IMPRESSION:
         v.n_views += 1
-        note(v, award, mk.KIND_VIEW, now_ns)
+        note(v, award, ix, mk.KIND_VIEW, now_ns)
         tell(v, campaigns, award, mk.KIND_IMPRESSION, 0)
         return mk.KIND_VIEW
-    if settle(v, campaigns, award, mk.KIND_IMPRESSION, now_ns) == mk.KIND_UNPAID:
+    if settle(v, campaigns, award, ix, mk.KIND_IMPRESSION, now_ns) == mk.KIND_UNPAID:
         return mk.KIND_UNPAID
     v.n_impressions += 1
     tell(v, campaigns, award, mk.KIND_IMPRESSION, award.hold_nano)
@@ -252,15 +252,16 @@ def click(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
     if award.clicked:
         return 0
     award.clicked = np.uint8(1)
+    ix = known(v, award)
     if award.bill != mk.BILL_IMPRESSION and not award.seen:
-        see(v, campaigns, award, now_ns)
+        see(v, campaigns, award, ix, now_ns)
         tell(v, campaigns, award, mk.KIND_IMPRESSION, 0)
     if award.bill != mk.BILL_CLICK:
         v.n_clicks += 1
-        note(v, award, mk.KIND_CLICK, now_ns)
+        note(v, award, ix, mk.KIND_CLICK, now_ns)
         tell(v, campaigns, award, mk.KIND_CLICK, 0)
         return mk.KIND_CLICK
-    if settle(v, campaigns, award, mk.KIND_BILLED_CLICK, now_ns) == mk.KIND_UNPAID:
+    if settle(v, campaigns, award, ix, mk.KIND_BILLED_CLICK, now_ns) == mk.KIND_UNPAID:
         return mk.KIND_UNPAID
     v.n_billed_clicks += 1
     tell(v, campaigns, award, mk.KIND_CLICK, award.hold_nano)
@@ -273,12 +274,13 @@ def conversion(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
     if award.converted:
         return 0
     award.converted = np.uint8(1)
+    ix = known(v, award)
     if award.bill != mk.BILL_CONVERSION:
         v.n_conversions += 1
-        note(v, award, mk.KIND_CONVERSION, now_ns)
+        note(v, award, ix, mk.KIND_CONVERSION, now_ns)
         tell(v, campaigns, award, mk.KIND_CONVERSION, 0)
         return mk.KIND_CONVERSION
-    if settle(v, campaigns, award, mk.KIND_BILLED_CONVERSION, now_ns) == mk.KIND_UNPAID:
+    if settle(v, campaigns, award, ix, mk.KIND_BILLED_CONVERSION, now_ns) == mk.KIND_UNPAID:
         return mk.KIND_UNPAID
     v.n_billed_conversions += 1
     tell(v, campaigns, award, mk.KIND_CONVERSION, award.hold_nano)

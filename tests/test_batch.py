@@ -24,6 +24,7 @@ def naive(row: list[int], floor: int, increment: int, seed: int, auction: int) -
     winner = positions.winner_of(bids, len(row), seed, auction, 0)
     if winner < 0:
         return -1, 0
+    bids[winner]["slot"] = 0
     second = max(0, positions.runner_up(bids, len(row), winner, True))
     return winner, formats.price_of(formats.NEXT_BID, row[winner], second, floor, 0, increment)
 

@@ -155,7 +155,7 @@ def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[
         uses_data = bid.campaign >= 0 and campaigns[bid.campaign].uses_data != 0
         split(fee, bid.event_nano, uses_data, parties)
         st.commit_row(v.wins_block)
-    aw.hold(v, campaigns, bid.campaign, bid.advertiser, person_key, total, o.imp_ix, bid.slot, bid.bill)
+    aw.hold(v, campaigns, bid.campaign, bid.advertiser, person_key, ix, total, o.imp_ix, bid.slot, bid.bill)
     return contacts
 
 

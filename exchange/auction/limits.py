@@ -72,20 +72,22 @@ def capped(v, me, contact):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def admitted(v, me, contact_at, contacts, person_key):  # type: ignore[no-untyped-def]
-    """May this campaign still be asked: money, own-list leaf, caps (ads shown and open holds)."""
+def admitted(v, me, contact, person_key):  # type: ignore[no-untyped-def]
+    """May this campaign still be asked: money, own-list leaf, caps (ads shown and open holds).
+
+    contact: a CONTACT of its advertiser, blank for an unknown person.
+    """
     if spendable(v, me) <= 0:
         return False
-    own = False
-    if contact_at >= 0:
-        contact = contacts[contact_at]
-        own = (contact.flags & np.uint16(mk.OWN)) != 0
-        if (me.cap_hour | me.cap_day | me.cap_week | me.cap_total) > 0 and capped(v, me, contact):
-            return False
+    if (me.cap_hour | me.cap_day | me.cap_week | me.cap_total) > 0 and capped(v, me, contact):
+        return False
     if me.cap_campaign > 0:
-        cell = st.contact_ix(v, person_key, aw.CAMPAIGN_CELL | np.int64(me.id), False)
-        if cell >= 0 and np.int64(contacts[cell].shown) + np.int64(contacts[cell].held) >= me.cap_campaign:
-            return False
+        ix = st.contact_ix(v, person_key, aw.CAMPAIGN_CELL | np.int64(me.id), False)
+        if ix >= 0:
+            cell = carray(st.at(v.contacts), ix + 1, mk.CONTACT)[ix]
+            if np.int64(cell.shown) + np.int64(cell.held) >= me.cap_campaign:
+                return False
+    own = (contact.flags & np.uint16(mk.OWN)) != 0
     if me.own == 1:
         return own
     return me.own == 0 or not own
@@ -107,9 +109,10 @@ def held_out_of(venue, campaigns, campaign, person_key):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def turn(v, o, me, campaign, found, first):  # type: ignore[no-untyped-def]
+def turn(v, o, me, campaign, first):  # type: ignore[no-untyped-def]
     """Whose turn is it among the campaign's ads that fit: a draw by weight; `first` is the first line that fits."""
     end = np.int64(me.line0) + me.n_lines
+    found = carray(st.at(v.found), (v.imps_max, v.n_words), np.uint64)[o.imp_ix]
     weights = carray(st.at(v.weights), v.n_lines, np.int64)
     whole, fitting = np.int64(0), 0
     for line in range(first, end):

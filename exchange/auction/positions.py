@@ -44,21 +44,19 @@ def winner_of(bids, n, seed, auction_id, imp_ix):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def behind(bids, i, winner, other_seat):  # type: ignore[no-untyped-def]
-    """Does bid i stand behind a winner and count for its price."""
-    if i == winner or bids[i].fate != codes.WON:
+def behind(bid, top, other_seat):  # type: ignore[no-untyped-def]
+    """Does a bid stand behind a winner, `top`, and count for its price."""
+    if bid.fate != codes.WON or (bid.slot >= 0 and bid.slot <= top.slot):
         return False
-    if bids[i].slot >= 0 and bids[i].slot < bids[winner].slot:
-        return False
-    return not (other_seat and bids[i].seat == bids[winner].seat and bids[i].seat != 0)
+    return not (other_seat and bid.seat == top.seat and bid.seat != 0)
 
 
 @njit(cache=True, nogil=True)
 def runner_up(bids, n, winner, other_seat):  # type: ignore[no-untyped-def]
     """The best score behind a winner (of another seat, if `other_seat`); NONE when nobody is there."""
-    second = np.int64(NONE)
+    top, second = bids[winner], np.int64(NONE)
     for i in range(n):
-        if behind(bids, i, winner, other_seat):
+        if behind(bids[i], top, other_seat):
             second = max(second, bids[i].score)
     return second
 
@@ -75,7 +73,7 @@ def harm(kind, bids, n, winner, slots, other_seat):  # type: ignore[no-untyped-d
     n_lower = slots.size - me.slot
     scores[:n_lower] = NONE
     for i in range(n):
-        if behind(bids, i, winner, other_seat):
+        if behind(bids[i], me, other_seat):
             score = bids[i].score
             for m in range(n_lower):
                 if score > scores[m]:

@@ -30,8 +30,9 @@ def replay_row(v, campaigns, win, event, is_win, campaign_of):  # type: ignore[n
         campaign = np.int64(-1)
         if win.campaign >= 0 and win.campaign < campaign_of.size:
             campaign = campaign_of[win.campaign]
-        total = win.buyer_total_nano
-        aw.hold(v, campaigns, campaign, win.advertiser, win.person_key, total, win.imp_ix, win.slot, win.bill)
+        aw.remember(v, campaigns, campaign, win.advertiser, win.person_key)
+        ix, total = st.contact_ix(v, win.person_key, win.advertiser, False), win.buyer_total_nano
+        aw.hold(v, campaigns, campaign, win.advertiser, win.person_key, ix, total, win.imp_ix, win.slot, win.bill)
         if campaign >= 0 and win.flags & mk.FLAG_LOST:
             campaigns[campaign].wins -= 1
         award = carray(st.at(v.awards), v.awards_size, AWARD)[win.serial & (v.awards_size - 1)]

@@ -16,7 +16,7 @@ from exchange.auction.award import answer, award, bar_of, judge, teach
 from exchange.auction.floors import floor_for, rank_by_values
 from exchange.auction.limits import admitted, held_out, spendable, turn
 from exchange.auction.positions import rate_of
-from exchange.auction.value import FACTOR, rates_of, table_of, value_of
+from exchange.auction.value import rates_of, worth
 from exchange.auction.weigh import gross_for, rate_of_event, weigh
 from exchange.audience import match as mt
 from exchange.bidding import call_price
@@ -84,7 +84,7 @@ def remote_terms_of(v, o, bid):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules, best_ppm):  # type: ignore[no-untyped-def]
+def ask_one(v, o, me, bid, imp, fee, best_ppm):  # type: ignore[no-untyped-def]
     """Ask one campaign's rule for a gross price and weigh it: clamp to its money, net it, test the floor."""
     c = bid.campaign
     terms_of(v, o, me, bid)
@@ -99,12 +99,10 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules, best_
     imp.format = np.int64(o.format)
     imp.pctr = bid.pctr_ppb / 1e9
     imp.pcvr = bid.pcvr_ppb / 1e9
-    bid.value_nano = value_of(
-        me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v), bid.pctr_ppb, bid.pcvr_ppb
-    )
+    bid.value_nano = worth(v, o, me, bid)
     if o.test == 0:
         me.asked += 1
-    gross = call_price(rules[me.rule, 0], bid.value_nano, imp, me)
+    gross = call_price(carray(st.at(v.rules), (v.n_rules, 3), np.int64)[me.rule, 0], bid.value_nano, imp, me)
     if gross < 0 or gross > mk.PRICE_MAX_NANO:
         me.faults += 1
         gross = max(np.int64(0), min(gross, np.int64(mk.PRICE_MAX_NANO)))
@@ -112,13 +110,10 @@ def ask_one(v, o, me, bid, imp, fee, segments, n_segments, factors, rules, best_
 
 
 @njit(cache=True, nogil=True)
-def withhold(v, o, me, bid, segments, n_segments, factors):  # type: ignore[no-untyped-def]
+def withhold(v, o, me, bid):  # type: ignore[no-untyped-def]
     """In place of asking, for a person in the advertiser's holdout: what it would have been worth, and no bid."""
-    c = bid.campaign
     bid.pctr_ppb, bid.pcvr_ppb = rates_of(v, o, me, bid)
-    bid.value_nano = value_of(
-        me, c, v.seed, v.auction, o.imp_ix, factors, segments, n_segments, table_of(v), bid.pctr_ppb, bid.pcvr_ppb
-    )
+    bid.value_nano = worth(v, o, me, bid)
     bid.floor_nano = o.floor_nano
     bid.gross_nano = 0
     bid.net_nano = 0
@@ -131,11 +126,8 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
     found = carray(st.at(v.found), (v.imps_max, v.n_words), np.uint64)[o.imp_ix]
     lines = carray(st.at(v.lines), (v.n_lines, 3), np.int32)
     fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
-    rules = carray(st.at(v.rules), (v.n_rules, 3), np.int64)
-    factors = carray(st.at(v.factors), v.n_factors, FACTOR)
-    contacts = carray(st.at(v.contacts), v.people_size * v.n_advertisers + v.pairs_size, CONTACT)
-    query = carray(st.at(v.query), v.query_max, np.int32)
-    segments, n_segments = query[mt.HEAD :], query[mt.N_SEGS]
+    n_contacts = v.people_size * v.n_advertisers + v.pairs_size
+    contacts = carray(st.at(v.contacts), n_contacts + 1, CONTACT)  # the last is always blank: an unknown person's
     row = np.int64(-1)
     if o.person_key != np.uint64(0):
         row = st.person_row(v, o.person_key)
@@ -157,28 +149,29 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
                 contact_at = st.contact_ix(v, o.person_key, me.advertiser, False)
             elif row >= 0:
                 contact_at = row * v.n_advertisers + np.int64(me.advertiser) - 1
-            if not admitted(v, me, contact_at, contacts, o.person_key):
+            contact = contacts[contact_at if contact_at >= 0 else n_contacts]
+            if not admitted(v, me, contact, o.person_key):
                 continue
             bid = bids[n]
             bid.campaign = c
-            bid.line = line if me.n_lines == 1 else turn(v, o, me, c, found, line)
+            bid.line = line if me.n_lines == 1 else turn(v, o, me, c, line)
             bid.remote_ix = -1
             bid.endpoint = -1
             bid.entity = np.uint64(c)
             bid.seat = me.seat
             bid.advertiser = me.advertiser
-            bid.contacts = contacts[contact_at].contacts if contact_at >= 0 else np.uint32(0)
-            own = contact_at >= 0 and (contacts[contact_at].flags & np.uint16(mk.OWN)) != 0
+            bid.contacts = contact.contacts
+            own = (contact.flags & np.uint16(mk.OWN)) != 0
             bid.flags = np.uint8(mk.FLAG_OWN) if own else np.uint8(0)
             imps[n].own = np.int64(own)
             imps[n].since_s = np.int64(-1)
             if bid.contacts > 0:
-                imps[n].since_s = max(np.int64(0), v.now_ns // mk.NANO - np.int64(contacts[contact_at].last_s))
+                imps[n].since_s = max(np.int64(0), v.now_ns // mk.NANO - np.int64(contact.last_s))
             if held_out(v, me, o.person_key):
-                withhold(v, o, me, bid, segments, n_segments, factors)
+                withhold(v, o, me, bid)
                 withheld += 1
             else:
-                ask_one(v, o, me, bid, imps[n], fees[c], segments, n_segments, factors, rules, best_ppm)
+                ask_one(v, o, me, bid, imps[n], fees[c], best_ppm)
             n += 1
     return n, eligible, withheld
 

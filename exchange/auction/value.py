@@ -14,6 +14,7 @@ from numba import carray, njit
 
 from exchange import market as mk
 from exchange import state as st
+from exchange.audience import match as mt
 from exchange.openrtb import codes
 from exchange.randomness import VALUE, draw, unit
 
@@ -87,18 +88,12 @@ def picked(table, first, n, seed, auction_id, imp_ix, campaign):  # type: ignore
     return table[np.int64(first) + np.int64(unit(w0, w1) * n)]
 
 
-@njit(cache=True, nogil=True)
-def table_of(v):  # type: ignore[no-untyped-def]
-    """The values of all empirical distributions of a venue, nano."""
-    return carray(st.at(v.values), v.n_values, np.int64)
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segments, table, pctr, pcvr):  # type: ignore[no-untyped-def]
     """The valuation of one impression for a campaign, nano, at most PRICE_MAX_NANO.
 
-    factors: FACTOR[all campaigns]; segments: int32[>= n_segments], the person's segment ids; table: `table_of`; pctr,
-    pcvr: `rates_of`, ppb. At the campaign's own estimates it is the value fixed at load.
+    factors: FACTOR[all campaigns]; segments: int32[>= n_segments], the person's segment ids; table: the values of all
+    empirical distributions; pctr, pcvr: `rates_of`, ppb. At the campaign's own estimates it is the value fixed at load.
     """
     if me.value_kind == FIXED:
         value = me.value_nano
@@ -120,3 +115,22 @@ def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segmen
                 else:
                     value = value * ppm // 1_000_000
     return value
+
+
+@njit(cache=True, nogil=True)
+def worth(v, o, me, bid):  # type: ignore[no-untyped-def]
+    """`value_of` for a bid whose rates are set, with the arrays of the venue."""
+    query = carray(st.at(v.query), v.query_max, np.int32)
+    return value_of(
+        me,
+        bid.campaign,
+        v.seed,
+        v.auction,
+        o.imp_ix,
+        carray(st.at(v.factors), v.n_factors, FACTOR),
+        query[mt.HEAD :],
+        query[mt.N_SEGS],
+        carray(st.at(v.values), v.n_values, np.int64),
+        bid.pctr_ppb,
+        bid.pcvr_ppb,
+    )

@@ -80,10 +80,13 @@ def truth_of(settings, placement, person, t, imp_ix, slot, share):  # type: igno
     if settings.log_rows > 0:
         return True, carray(st.at(settings.log), (settings.log_rows, 3), np.int64)[t, 2] != 0
     w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, slot, TRUTH)
-    seen = unit(w0, w1) < settings.view_rate
+    seen, click = unit(w0, w1) < settings.view_rate, unit(w2, w3)
+    rate = settings.ctr * placement.ctr * person.ctr
+    if not seen or click >= rate * (1.0 + settings.hour_swing) * share:  # not in the best hour either
+        return seen, False
     hour = (when(settings, t) // (3600 * mk.NANO)) % 24
     lift = 1.0 + settings.hour_swing * cos(pi * (hour - CLICK_HOUR) / 12.0)
-    return seen, seen and unit(w2, w3) < settings.ctr * placement.ctr * person.ctr * lift * share
+    return True, click < rate * lift * share
 
 
 @njit(cache=True, nogil=True)
@@ -110,10 +113,9 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
     q[mt.DOMAIN] = place.domain_row
     q[mt.HOUR] = rows[2, hour]
     n = mt.HEAD
-    for b in range(bits.shape[1]):
-        if bits[0, b] > 0 and (person.segments >> np.uint32(bits[1, b])) & np.uint32(1):
-            q[n] = bits[0, b]
-            n += 1
+    for b in range(bits.shape[1]):  # written first, counted if it is his: no branch that is a coin's throw
+        q[n] = bits[0, b]
+        n += np.int64((person.segments >> np.uint32(bits[1, b])) & np.uint32(bits[0, b] > 0))
     q[mt.N_SEGS] = n - mt.HEAD
     q[mt.N_NOT] = place.n_not
     q[mt.N_ANY] = 0

@@ -35,7 +35,8 @@ lint: $(DEV_STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/pytest -m "not torture"
+	$(BIN)/rentier warm
+	$(BIN)/pytest -m "not torture" -n auto --maxprocesses 4 --dist loadfile -p no:benchmark
 
 torture: $(DEV_STAMP)
 	$(BIN)/pytest -m torture -s

@@ -78,7 +78,8 @@ def test_its_count_of_money_is_that_of_the_ledger_to_the_unit(joined: Any, budge
     told = stats[budget]
     assert (told["won"], told["billed"]) == (len(wins), len(mine))
     assert told["spent_nano"] == int(mine["clearing_nano"].sum()) > 0
-    assert told["billed"] < told["won"]  # some are never seen
+    if budget == RICH:  # a tenth is never seen; of the few that the poor one wins perhaps none
+        assert told["billed"] < told["won"]
     assert told["held_nano"] >= int(wins["clearing_nano"].sum()) - told["spent_nano"]
 
 

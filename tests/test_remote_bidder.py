@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from bidders.remote import flaky, shading, steady, wire
-from exchange.config import load_config
+from exchange.config import load_config, shipped
 from exchange.load import merge, screen
 from exchange.load.generator import Generator, arrivals
 from exchange.load.viewer import Viewer
@@ -263,7 +263,7 @@ class Doomed:
 
 def killed_rounds(folder: Path, rounds: int, seed: int) -> None:
     """Load an exchange, kill -9 it in the middle, restart it on the same ledger; after each kill all is well."""
-    table = merge.merge(merge.read_table(merge.demo_config()), seed=seed, qps=600.0, own_list=None)
+    table = merge.merge(merge.read_table(shipped("demo.toml")), seed=seed, qps=600.0, own_list=None)
     table["population"] |= {"view_delay_ms": 30, "click_delay_ms": 30}
     table["server"]["flush_ms"] = 50
     config = merge.write(table, folder)

@@ -338,7 +338,6 @@ REFUSED = [
     (market(U01, U01, rule='rule = "paced"'), "rule paced learns"),
     (parse_config(""), "preset is not plain"),
     (market(), "no campaigns"),
-    (market(U01, U01, extra='[fees]\nbuy = "x"\n[fees.set.x]\nfixed_cpm = 0.1\ndsp = 1\n'), "fees with a fixed part"),
 ]
 
 

@@ -25,8 +25,8 @@ MACROS: Final[dict[str, str]] = {
     "AUCTION_CURRENCY": "currency of the price",
     "AUCTION_MBR": "market bid ratio: clearing price / bid",
     "AUCTION_LOSS": "why the bid lost (codes.py), 0 = it won",
-    "AUCTION_MIN_TO_WIN": "as OpenRTB 4.4.1 has it: a loser is told the clearing price, the winner the next bid; "
-    "CPM in the bid's currency",
+    "AUCTION_MIN_TO_WIN": "as OpenRTB 4.4.1 has it: a loser is told the clearing price, or its own floor where "
+    "that is higher, the winner the next bid; CPM in the bid's currency",
     "AUCTION_MULTIPLIER": "impressions this one play counts for",
     "AUCTION_IMP_TS": "time of the impression, ms since 1970",
     "AUCTION_DISCOUNT_PCT": "discount in per cent; the exchange gives none, so empty",

@@ -49,8 +49,6 @@ def game_of(config: Config) -> Game:
     """The game that a config describes. Raises NoForm."""
     auction, fees = config.auction, fee_set(config.fees.sell, config.fees.buy, config.fees.set)
     _simple(config)
-    if int(fees["fixed_nano"]):
-        raise NoForm("fees with a fixed part")
     floor = max(auction.floor_cpm, config.population.floor_cpm)
     markup = 1.0 + int(fees["addon"]) / int(fees["base"])
     names = [f"{a.name}/{c.name}" for a in config.advertiser for c in a.campaign]

@@ -43,7 +43,7 @@ def unsold(v, out, n_bids, min_to_win_nano):  # type: ignore[no-untyped-def]
     out.contacts = np.uint32(0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
     """Find the winners among bids[:n] and their prices; write both into out, SOLD[n_slots], and the losers' fates.
 
@@ -89,7 +89,7 @@ def full(v, o, n_sold):  # type: ignore[no-untyped-def]
     return n_sold == (v.n_slots if fm.TABLE[o.format, fm.POSITIONS] else 1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def award(v, campaigns, o, bids, n, order, n_sold, out):  # type: ignore[no-untyped-def]
     """Make the sale of an imp true: every position, then, where losers pay, what they pay.
 
@@ -160,7 +160,7 @@ def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-unty
     return clearing
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def teach(v, campaigns, o, bids, n_local, order, n_sold, imps, result):  # type: ignore[no-untyped-def]
     """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays).
 

@@ -112,7 +112,7 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
     q[mt.DEVICE] = rows[1, person.device]
     q[mt.DOMAIN] = place.domain_row
     q[mt.HOUR] = rows[2, hour]
-    n = mt.HEAD
+    n = np.int64(mt.HEAD)
     for b in range(bits.shape[1]):  # written first, counted if it is his: no branch that is a coin's throw
         q[n] = bits[0, b]
         n += np.int64((person.segments >> np.uint32(bits[1, b])) & np.uint32(bits[0, b] > 0))

@@ -30,7 +30,7 @@ _COUNT_MAX = np.uint16(65_535)
 # ---- what is remembered of a person -----------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def remember(v, campaigns, campaign, advertiser, person_key):  # type: ignore[no-untyped-def]
     """Contact of (person, advertiser), added if need be; -1 = unknown, or no room to count what has to be counted."""
     ix = st.contact_ix(v, person_key, advertiser, True)
@@ -40,7 +40,7 @@ def remember(v, campaigns, campaign, advertiser, person_key):  # type: ignore[no
     return ix
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def own_cell(v, campaigns, campaign, person_key):  # type: ignore[no-untyped-def]
     """Contact that counts this campaign's ads alone, where it caps them; else -1. Only `shown` and `held` are kept."""
     if campaign < 0 or campaigns[campaign].cap_campaign <= 0:
@@ -54,7 +54,7 @@ def known(v, award):  # type: ignore[no-untyped-def]
     return st.contact_ix(v, award.person_key, award.advertiser, False)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def add_held(v, campaigns, award, ix, change):  # type: ignore[no-untyped-def]
     """Count an unseen ad's hold in (1) or out (-1), for its advertiser and, where it is capped, its campaign."""
     for cell in (ix, own_cell(v, campaigns, award.campaign, award.person_key)):
@@ -83,7 +83,7 @@ def show(contact, now_ns):  # type: ignore[no-untyped-def]
         contact.week_n += np.uint16(1)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def see(v, campaigns, award, ix, now_ns):  # type: ignore[no-untyped-def]
     """The ad of an award has been seen, for the first time; its hold, if still open, is no longer of an unseen ad."""
     if award.status == mk.HELD:
@@ -97,7 +97,7 @@ def see(v, campaigns, award, ix, now_ns):  # type: ignore[no-untyped-def]
 # ---- holds ------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def hold(v, campaigns, campaign, advertiser, person_key, ix, total_nano, imp_ix, slot, bill):  # type: ignore[no-untyped-def]
     """Place an award: what its billable event will cost, and a contact, are held until then. Returns its serial.
 
@@ -224,7 +224,7 @@ def settle(v, campaigns, award, ix, kind, now_ns):  # type: ignore[no-untyped-de
     return kind
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def impression(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
     """The ad was shown: the first time only. Returns the kind recorded or 0."""
     if award.seen:

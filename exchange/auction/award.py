@@ -42,7 +42,7 @@ def unsold(v, out, n_bids):  # type: ignore[no-untyped-def]
     out.contacts = np.uint32(0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
     """Find the winners among bids[:n] and their prices; write both into out, SOLD[n_slots], and the losers' fates.
 
@@ -111,7 +111,7 @@ def answer(v, o, bids, n, bar):  # type: ignore[no-untyped-def]
             remote[bids[i].remote_ix].min_to_win_nano = needed_for(fm.TABLE[o.format, fm.SCORE], bids[i], bar)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def award(v, campaigns, o, bids, n, order, n_sold, out):  # type: ignore[no-untyped-def]
     """Make the sale of an imp true: every position, then, where losers pay, what they pay.
 
@@ -182,7 +182,7 @@ def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-unty
     return clearing
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no-untyped-def]
     """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays).
 

@@ -102,26 +102,30 @@ def muldiv_up(a, b, c):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def score_of(kind, bid, net_nano):  # type: ignore[no-untyped-def]
     """The score of a bidder (a BIDDING record) at an eCPM: the highest wins."""
+    if kind == BY_BID:
+        return net_nano
     if kind == BY_QUALITY:
         return muldiv(net_nano, bid.quality_ppm, PPM)
     if kind == BY_VIRTUAL_VALUE:
         return np.int64(bid.slope) * net_nano - bid.offset_nano
-    if kind == ALIKE:
-        return np.int64(0)
-    return net_nano
+    return np.int64(0)
 
 
 @njit(cache=True, nogil=True)
 def least_bid(kind, bid, score):  # type: ignore[no-untyped-def]
     """The least eCPM with which this bidder reaches a score, 0 to UNREACHED."""
+    return score if kind == BY_BID else least_bid_for(kind, bid, score)
+
+
+@njit(cache=True, nogil=True)
+def least_bid_for(kind, bid, score):  # type: ignore[no-untyped-def]
+    """`least_bid` where the score is not the eCPM."""
     if kind == BY_QUALITY:
         return muldiv_up(max(score, np.int64(0)), PPM, bid.quality_ppm)
     if kind == BY_VIRTUAL_VALUE:
         slope = np.int64(bid.slope)
         return min(max(np.int64(0), -(-(score + bid.offset_nano) // slope)), np.int64(UNREACHED))
-    if kind == ALIKE:
-        return np.int64(0)
-    return score
+    return np.int64(0)
 
 
 @njit(cache=True, nogil=True)

@@ -108,7 +108,7 @@ def held_out_of(venue, campaigns, campaign, person_key):  # type: ignore[no-unty
     return held_out(venue[0], campaigns[campaign], np.uint64(person_key))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def turn(v, o, me, campaign, first):  # type: ignore[no-untyped-def]
     """Whose turn is it among the campaign's ads that fit: a draw by weight; `first` is the first line that fits."""
     end = np.int64(me.line0) + me.n_lines

@@ -25,7 +25,7 @@ def slot_rates(auction: Auction) -> list[int]:
     return [round(rate * mk.RATE_ONE_PPM) for rate in auction.slots or [1.0]]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def winner_of(bids, n, seed, auction_id, imp_ix):  # type: ignore[no-untyped-def]
     """Index of the highest score among bids[:n] whose fate is still WON and that have no position yet, or -1."""
     best, rank = -1, np.uint64(0)
@@ -51,7 +51,7 @@ def behind(bid, top, other_seat):  # type: ignore[no-untyped-def]
     return not (other_seat and bid.seat == top.seat and bid.seat != 0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def runner_up(bids, n, winner, other_seat):  # type: ignore[no-untyped-def]
     """The best score behind a winner (of another seat, if `other_seat`); NONE when nobody is there."""
     top, second = bids[winner], np.int64(NONE)
@@ -103,7 +103,7 @@ def take_out(bids, n, winner, campaigns):  # type: ignore[no-untyped-def]
             bids[i].fate = np.uint16(codes.OUTBID)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def assign(v, campaigns, o, bids, n, order):  # type: ignore[no-untyped-def]
     """Score bids[:n], give out the positions and price them. Returns how many were sold.
 

@@ -120,7 +120,7 @@ def withhold(v, o, me, bid):  # type: ignore[no-untyped-def]
     bid.fate = np.uint16(codes.HOLDOUT)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
     """Ask every eligible local campaign. Returns (bids written, campaigns whose audience this is, those withheld)."""
     found = carray(st.at(v.found), (v.imps_max, v.n_words), np.uint64)[o.imp_ix]
@@ -176,7 +176,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
     return n, eligible, withheld
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def invite(v, o, bids, n):  # type: ignore[no-untyped-def]
     """Add the screened remote bids of this imp after the local ones. Returns the number of bids."""
     remote = carray(st.at(v.remote), v.remote_max, REMOTE)

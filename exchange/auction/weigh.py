@@ -34,6 +34,16 @@ def rate_of_event(bill, pctr_ppb, pcvr_ppb):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def usual(bid, ppm):  # type: ignore[no-untyped-def]
+    """Is what is paid for just the impression, in a position of rate 1: every amount is then its own eCPM.
+
+    Asked first wherever amounts are put from one kind into the other, in functions small enough to vanish where they
+    are called, so that the usual bid pays nothing for the others.
+    """
+    return bid.bill == mk.BILL_IMPRESSION and ppm == PPM
+
+
+@njit(cache=True, nogil=True)
 def scale_of(bill, rate_ppb, best_ppm):  # type: ignore[no-untyped-def]
     """(a, b): a price per event is a price of the rule x a / b. A rate of 0 gives (1, 0): no price at all."""
     if bill == mk.BILL_IMPRESSION:
@@ -67,7 +77,7 @@ def weigh(bid, fee, gross, most_nano, best_ppm):  # type: ignore[no-untyped-def]
 
     gross: the rule's price, 0 to PRICE_MAX_NANO; most_nano: the money left.
     """
-    if bid.bill == mk.BILL_IMPRESSION and best_ppm == PPM:  # the usual bid: the event is the impression
+    if usual(bid, best_ppm):
         bid.gross_nano = min(gross, most_nano)
         bid.unit_nano = net_of(fee, bid.gross_nano)
         bid.net_nano = bid.unit_nano
@@ -85,9 +95,15 @@ def weigh(bid, fee, gross, most_nano, best_ppm):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def gross_for(bid, fee, ecpm_nano, best_ppm):  # type: ignore[no-untyped-def]
     """The least price of the rule whose eCPM reaches a floor; UNREACHED where none does."""
-    a, b = scale_of(bid.bill, bid.rate_ppb, best_ppm)
-    if a == b:
+    if usual(bid, best_ppm):
         return gross_floor(fee, ecpm_nano)
+    return gross_for_event(bid, fee, ecpm_nano, best_ppm)
+
+
+@njit(cache=True, nogil=True)
+def gross_for_event(bid, fee, ecpm_nano, best_ppm):  # type: ignore[no-untyped-def]
+    """`gross_for` where the event is not just the impression."""
+    a, b = scale_of(bid.bill, bid.rate_ppb, best_ppm)
     event = gross_floor(fee, muldiv_up(ecpm_nano, a, b)) if b > 0 else np.int64(UNREACHED)
     if event > EVENT_MAX_NANO:
         return np.int64(UNREACHED)
@@ -97,9 +113,15 @@ def gross_for(bid, fee, ecpm_nano, best_ppm):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def total_for(bid, fee, ecpm_nano, best_ppm):  # type: ignore[no-untyped-def]
     """What a clearing eCPM costs this buyer, fees included, in the terms of his rule's price."""
-    a, b = scale_of(bid.bill, bid.rate_ppb, best_ppm)
-    if a == b:
+    if usual(bid, best_ppm):
         return total_of(fee, ecpm_nano)
+    return total_for_event(bid, fee, ecpm_nano, best_ppm)
+
+
+@njit(cache=True, nogil=True)
+def total_for_event(bid, fee, ecpm_nano, best_ppm):  # type: ignore[no-untyped-def]
+    """`total_for` where the event is not just the impression."""
+    a, b = scale_of(bid.bill, bid.rate_ppb, best_ppm)
     event = total_of(fee, muldiv_up(ecpm_nano, a, b)) if b > 0 else np.int64(UNREACHED)
     if event > EVENT_MAX_NANO:
         return np.int64(UNREACHED)
@@ -109,8 +131,14 @@ def total_for(bid, fee, ecpm_nano, best_ppm):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def per_event(bid, ecpm_nano, slot_ppm):  # type: ignore[no-untyped-def]
     """An eCPM as a net price per billable event of this bid in a position, rounded up for clicks and conversions."""
+    return ecpm_nano if usual(bid, slot_ppm) else per_other_event(bid, ecpm_nano, slot_ppm)
+
+
+@njit(cache=True, nogil=True)
+def per_other_event(bid, ecpm_nano, slot_ppm):  # type: ignore[no-untyped-def]
+    """`per_event` where the event is not just the impression."""
     if bid.bill == mk.BILL_IMPRESSION:
-        return ecpm_nano if slot_ppm == PPM else muldiv(ecpm_nano, slot_ppm, PPM)
+        return muldiv(ecpm_nano, slot_ppm, PPM)
     return muldiv_up(ecpm_nano, ONE, bid.rate_ppb)
 
 

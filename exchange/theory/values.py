@@ -4,6 +4,7 @@ Everything is in CPM. `nodes` is a Gauss-Legendre rule over panels: exact to abo
 between the cuts handed in, so whoever integrates names the points where his integrand has a kink or a jump.
 """
 
+from abc import ABC, abstractmethod
 from math import erfc, exp, inf, isfinite, log, sqrt
 from statistics import NormalDist
 from typing import Final
@@ -28,40 +29,40 @@ def panels(edges: Floats) -> tuple[Floats, Floats]:
     return ((low + high) / 2 + half * _X).ravel(), (half * _W).ravel()
 
 
-class Values:
+class Values(ABC):
     """A distribution of values on [low, high], CPM; `atoms` are the points with a probability of their own."""
 
     low: float = 0.0
     high: float = inf
     atoms: tuple[tuple[float, float], ...] = ()  # (value, probability), ascending
 
+    @abstractmethod
     def cdf(self, x: Floats) -> Floats:
         """P(value <= x)."""
-        raise NotImplementedError
 
     def below(self, x: Floats) -> Floats:
         """P(value < x)."""
         return self.cdf(x)
 
+    @abstractmethod
     def pdf(self, x: float) -> float:
         """Density at x; 0 where there is none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mean(self) -> float:
         """Expected value."""
-        raise NotImplementedError
 
+    @abstractmethod
     def quantile(self, u: float) -> float:
         """The value that is not exceeded with probability u."""
-        raise NotImplementedError
 
+    @abstractmethod
     def edges(self) -> Floats:
         """Values between which the density is smooth and mild enough for one panel."""
-        raise NotImplementedError
 
+    @abstractmethod
     def nodes(self, cuts: Floats) -> tuple[Floats, Floats]:
         """(values, weights): sum(weights * g(values)) is the mean of g, smooth between the cuts (CPM)."""
-        raise NotImplementedError
 
 
 class Uniform(Values):

@@ -1,6 +1,7 @@
 """The campaign's record: the fixed fields, then the knobs of all rules."""
 
 import difflib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,13 @@ def campaign_dtype(rules: dict[str, Rule]) -> np.dtype[np.void]:
         # numbers before arrays: what every auction reads stays in the first cache lines
         order = sorted(fresh, key=lambda name: (len(fresh[name]) > 2, name))
         fields.update({n: fresh[n] for n in order if n not in fields})
-    return mk.shape([*mk.CAMPAIGN_FIELDS, *fields.values()])
+    return _shape((*mk.CAMPAIGN_FIELDS, *fields.values()))
+
+
+@lru_cache
+def _shape(fields: tuple[Any, ...]) -> np.dtype[np.void]:
+    """One object for one layout: a call into compiled code knows that at a glance, an equal one only field by field."""
+    return mk.shape(list(fields))
 
 
 def set_knobs(me: Any, rule_name: str, rule: Rule, knobs: dict[str, Any]) -> None:

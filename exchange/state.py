@@ -7,12 +7,11 @@ argument. Only awards and events change it (awards.py). Here: the record, the co
 from typing import Final
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import carray, njit
 
 from exchange import market as mk
+from exchange.memory import at as at  # `st.at` is how kernels say it
+from exchange.memory import lowest_bit as lowest_bit
 
 # Step statuses: why a compiled step stopped before it changed anything.
 DONE: Final = 0
@@ -46,26 +45,6 @@ _BLOCK_BYTES: Final = mk.BLOCK.itemsize
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 BLOCK, CONTACT, EVENT_ROW = mk.BLOCK, mk.CONTACT, mk.EVENT_ROW
-
-
-@intrinsic
-def at(typingctx, address):  # type: ignore[no-untyped-def]
-    """A machine address as a pointer for `carray`."""
-
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(args[0], cgutils.voidptr_t)
-
-    return types.voidptr(types.int64), build
-
-
-@intrinsic
-def lowest_bit(typingctx, word):  # type: ignore[no-untyped-def]
-    """Index of the lowest set bit of a uint64 that is not zero."""
-
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.uint64), build
 
 
 @njit(cache=True, nogil=True)

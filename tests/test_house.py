@@ -18,7 +18,7 @@ FUNCTION_LINES_MAX = 70
 # A room may import rooms of a lower rank, and itself. Leaves know nobody but the shapes they are made of.
 RANKS = [
     {"market", "compiled", "config", "http", "metrics", "links"},
-    {"randomness", "openrtb"},
+    {"randomness", "openrtb", "memory"},
     {"state", "audience", "rent", "bidding"},
     {"awards", "contract"},
     {"auction"},
@@ -30,7 +30,7 @@ RANKS = [
     {"tournament"},
     {"__main__"},
 ]
-NUMBA_ROOMS = {"state", "awards", "audience", "auction", "rent", "bidding", "randomness", "population", "simulate"}
+NUMBA_ROOMS = {"memory", "state", "awards", "audience", "auction", "rent", "bidding", "randomness", "population", "simulate"}
 SOCKET_ROOMS = {"client", "fanout", "server", "notices", "live", "serve", "load"}
 PROCESS_ROOMS = {"load"}
 PRINTING = {"__main__", "load"}

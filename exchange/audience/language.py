@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, NoReturn, TypedDict
 
 from msgspec import Struct
 
+from exchange.audience import target as tg
 from exchange.openrtb.codes import DEVICES, MEDIA
 
 TEXT_MAX: Final = 65_536  # characters of one target
@@ -342,3 +343,28 @@ def _possible(attribute: str, leaves: Sequence[Leaf]) -> bool:
     if attribute in SINGLE and wanted:
         wanted = [set.intersection(*wanted)]
     return all(values - refused for values in wanted)
+
+
+def read_target(text: str, audiences: Mapping[str, str] | None = None, relative: bool = True) -> tg.Target:
+    """Read a target and compile it to clauses; empty text is everyone, `@name` stands for that name in `audiences`.
+
+    relative: may it ask what only an advertiser knows (own, contacts)? A reserve and an endpoint may not.
+    Raises TargetError.
+    """
+    leaves = parse(text, audiences)
+    if not relative and any(leaf.attribute == "own" for leaf in leaves):
+        raise TargetError("`own` asks about an advertiser's own list, and here there is no advertiser")
+    made = tuple(part for leaf in leaves for part in _parts(leaf))
+    return tg.Target(text, tg.And(made), (tg.Clause(made),))
+
+
+def _parts(leaf: Leaf) -> Sequence[tg.Leaf]:
+    if leaf.attribute == "own":
+        return [tg.Leaf("own", ((1, 1),) if leaf.op == "is" else ((0, 0),), missing=leaf.op != "is")]
+    if leaf.attribute == "hour":
+        hours = tuple(24 * day + hour for day in range(7) for hour in sorted(hours_of(leaf)))
+        return [tg.Leaf("hour", hours)]
+    if leaf.op == "all of":
+        return [tg.Leaf("seg", (value,)) for value in leaf.values]
+    negated = leaf.op in ("not in", "none of")
+    return [tg.Leaf(leaf.attribute, leaf.values, negated, negated)]

@@ -1,0 +1,36 @@
+"""Machine addresses and words of bits, for compiled code: what numba has no public name for."""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+@intrinsic
+def at(typingctx, address):  # type: ignore[no-untyped-def]
+    """A machine address as a pointer for `carray`."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), build
+
+
+@intrinsic
+def lowest_bit(typingctx, word):  # type: ignore[no-untyped-def]
+    """Index of the lowest set bit of a uint64 that is not zero."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), build
+
+
+@intrinsic
+def bit_count(typingctx, word):  # type: ignore[no-untyped-def]
+    """Number of set bits of a uint64."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), build

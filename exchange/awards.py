@@ -334,12 +334,11 @@ def wake(v, campaigns):  # type: ignore[no-untyped-def]
             if edge > v.now_ns and edge < v.wake_ns:
                 v.wake_ns = edge
         on = me.paused == 0 and me.start_ns <= v.now_ns and v.now_ns < me.end_ns
-        for line in range(me.line0, me.line0 + me.n_lines):
-            bit = np.uint64(1) << np.uint64(line & 63)
-            if on:
-                alive[line >> 6] |= bit
-            else:
-                alive[line >> 6] &= ~bit
+        bit = np.uint64(1) << np.uint64(c & 63)
+        if on:
+            alive[c >> 6] |= bit
+        else:
+            alive[c >> 6] &= ~bit
 
 
 @njit(cache=True, nogil=True)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.floors import floor_of
-from exchange.auction.sell import match_only
+from exchange.auction.sell import endpoints_for
 from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
 from exchange.audience.people import person_key
 from exchange.config import ConfigError, Endpoint
@@ -107,11 +107,10 @@ class Line:
             raise ConfigError(str(error)) from None
         self.landings = {offer.id: offer.landing for offer in self.offers}
         arrays = venue.arrays
-        self._query, self._opportunities, self._remote, self._sold, self._found = (
+        self._query, self._opportunities, self._remote, self._sold, self._asked = (
             arrays[name].reshape(-1).view(np.uint8).data
-            for name in ("query", "opportunities", "remote", "sold", "found")
+            for name in ("query", "opportunities", "remote", "sold", "asked")
         )
-        self._found_rows = len(arrays["found"])
         self._n_remote = venue.record["n_remote"]
 
     # ---- before the auction ------------------------------------------------------------------------------------
@@ -128,19 +127,14 @@ class Line:
         if not self.endpoints:
             return []
         self._load(opened)
-        match_only(self.venue.record)
-        width, bits = self._found.nbytes // self._found_rows, 0
-        for ix in range(opened.n_imps):
-            bits |= int.from_bytes(self._found[ix * width : (ix + 1) * width], "little")
-        bits >>= self.venue.arrays["lines"].shape[0] - len(self.endpoints)
-        return [e for e in range(len(self.endpoints)) if bits >> e & 1]
+        endpoints_for(self.venue.record, opened.n_imps)
+        return [e for e in range(len(self.endpoints)) if self._asked[e]]
 
     def outgoing(self, opened: Opened, tmax_ms: int) -> bytes:
         """The request as bidders get it: the original bytes, with the time they have, our format and our floors."""
         floors: dict[int, tuple[float, str]] = {}
         if self.raises_floors:
             self._load(opened)
-            match_only(self.venue.record)
         for ix, imp in enumerate(opened.request.imp):
             least = self.opportunities.floor_nano
             if self.raises_floors:

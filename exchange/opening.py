@@ -70,7 +70,7 @@ def meta_of(venue: Venue) -> dict[str, Any]:
 def load_people_of(venue: Venue, key: bytes) -> None:
     """Load what the config knows of people: segments, own lists, own shares. Raises ConfigError."""
     store = load_lists(venue, key)
-    venue.index.bind(store)
+    venue.known = store
     if any(advertiser.own_share for advertiser in venue.config.advertiser):
         Population(venue.config, key).mark_own(venue)
 

@@ -7,14 +7,14 @@ and one OPPORTUNITY record per imp, both as bytes, so that a request waiting for
 from collections.abc import Collection
 from functools import lru_cache
 from struct import Struct as Packer
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.venue import Venue
-from exchange.audience.index import INSECURE, ImpView
 from exchange.audience.people import person_key
+from exchange.audience.query import query_of
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_2, packed
 from exchange.openrtb.model import App, BidRequest, Device, Dooh, Imp, Site, User
@@ -51,7 +51,8 @@ class Opportunities:
     def __init__(self, venue: Venue, salt: bytes, rates: dict[str, int]) -> None:
         self.salt = salt
         self.rates = rates
-        self.index = venue.index
+        self.vocabulary = venue.targets.vocabulary
+        self.known = venue.known
         self.ledger_currency = venue.config.exchange.currency
         self.floor_nano = mk.cpm_up(venue.config.auction.floor_cpm)
         self.format = mk.FORMATS[venue.config.auction.format]
@@ -63,17 +64,17 @@ class Opportunities:
 
     def read(self, request: BidRequest, body: bytes, now_ns: int) -> Opened:
         """Encode a validated request at `now_ns` (UTC; a utcoffset moves the person's hour)."""
-        user, device, index = request.user, request.device, self.index
+        user, device = request.user, request.device
         key = 0
-        known: Collection[int] = _NONE
+        segments: list[str] = []
         if user is not None or device is not None:
             if not anonymous(request, user, device):
                 who = person_id(user, device)
                 if who:
                     key = person_key(self.salt, who)
-                    known = index.bound.get(key, _NONE)
-                if user is not None and user.data and index.seg_id:
-                    known = segments_of(user, index.seg_id, known)
+                if user is not None:
+                    segments = [s.id or s.name for data in user.data for s in data.segment]
+                segments += self.known.get(key, ())
         geo = device.geo if device is not None else None
         if geo is None and user is not None:
             geo = user.geo
@@ -92,12 +93,12 @@ class Opportunities:
         device_code = _DEVICE_CODE.get(kind, 0)
         format_ = request.at if request.at in self.formats else self.format
         test = 1 if request.test == 1 else 0
-        views: list[ImpView] = []
+        views: list[dict[str, Any]] = []
         records: list[bytes] = []
         for ix, imp in enumerate(request.imp):
-            view, media, size = view_of(imp)
-            views.append(view)
+            seen, media, size = view_of(imp)
             floor_nano = self.floors.get((imp.bidfloor, imp.bidfloorcur)) or self._floor(imp)
+            views.append(self._imp(imp, seen, floor_nano, request.bcat))
             records.append(
                 _PACK(
                     key,
@@ -116,17 +117,33 @@ class Opportunities:
                     format_,
                 )  # fmt: skip
             )
-        q = index.query(
-            country, kind, domain, hour, (),
-            request.badv, request.bcat, request.wseat, request.bseat, views, known,
-        )  # fmt: skip
-        n = len(q)
-        query = _PACKERS[n].pack(*q) if n < 512 else Packer(f"={n}i").pack(*q)
+        view = {
+            "country": country,
+            "device": kind,
+            "domain": domain.lower().removeprefix("www."),
+            "publisher": publisher,
+            "hour": (minute // 60 + 72) % 168,
+            "seg": segments,
+        }
+        query = query_of(self.vocabulary, view, views).tobytes()
         currency = self.currency_of.get(request.cur)
         if currency is None:
             currency = self._currency(request.cur)
         packed_imps = records[0] if n_imps == 1 else b"".join(records)
         return Opened(request, body, query, packed_imps, n_imps, currency, now_ns, format_)
+
+    def _imp(self, imp: Imp, seen: Any, floor_nano: int, bcat: tuple[str, ...]) -> dict[str, Any]:
+        mask, banner, other, battr = seen
+        names = [name for code, name in codes.MEDIA.items() if mask >> code & 1]
+        texts = [f"{size >> 16}x{size & 0xFFFF}" for size in banner]
+        fit = [f"banner {text}" for text in texts] or ["banner"] if mask & _BANNERS else []
+        return {
+            "size": texts + [f"{size >> 16}x{size & 0xFFFF}" for size in other],
+            "media": names,
+            "fit": fit + [name for name in names if name != "banner"],
+            "blocked": [*bcat, *("insecure" if a < 0 else f"attr {a}" for a in battr)],
+            "floor": floor_nano,
+        }
 
     def _set_minute(self, now_ns: int) -> None:
         """Remember the minute of `now_ns`: arithmetic on ns is slow, and the next request comes in the same one."""
@@ -217,7 +234,7 @@ def person_id(user: User | None, device: Device | None) -> str:
     return device.ifa if device is not None else ""
 
 
-def view_of(imp: Imp) -> tuple[ImpView, int, int]:
+def view_of(imp: Imp) -> tuple[Any, int, int]:
     """An imp as the index reads it, its first media type, and its first size (width << 16 | height).
 
     A private auction takes bids on its deals only, and local campaigns have none: no local line fits it.
@@ -226,7 +243,7 @@ def view_of(imp: Imp) -> tuple[ImpView, int, int]:
     if slot is not None and imp.video is None and imp.audio is None and imp.native is None and not slot.format:
         if imp.pmp is None or imp.pmp.private_auction != 1:  # the usual imp: a banner of one size
             size = slot.w << 16 | slot.h if slot.w and slot.h else 0
-            battr = slot.battr if imp.secure != 1 else (*slot.battr, INSECURE)
+            battr = slot.battr if imp.secure != 1 else (*slot.battr, -1)
             return (_BANNERS, (size,) if size else (), (), battr), codes.BANNER, size
     mask, media = 0, 0
     banner: list[int] = []
@@ -251,7 +268,7 @@ def view_of(imp: Imp) -> tuple[ImpView, int, int]:
         mask, media = mask | 16, media or codes.NATIVE
         battr = (*battr, *imp.native.battr)
     if imp.secure == 1:
-        battr = (*battr, INSECURE)
+        battr = (*battr, -1)
     size = banner[0] if banner else other[0] if other else 0
     if imp.pmp is not None and imp.pmp.private_auction == 1:
         mask, banner = 0, []

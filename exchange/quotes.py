@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from exchange import market as mk
+from exchange.auction.ads import Ad
 from exchange.auction.formats import POSITIONS, TABLE
-from exchange.auction.lines import Ad
 from exchange.links import Links
 from exchange.openrtb import codes
 from exchange.openrtb.encode import Markup, cpm, quoted, written

@@ -11,7 +11,6 @@ from numba import carray, njit
 
 from exchange import market as mk
 from exchange.memory import at as at  # `st.at` is how kernels say it
-from exchange.memory import lowest_bit as lowest_bit
 
 # Step statuses: why a compiled step stopped before it changed anything.
 DONE: Final = 0
@@ -19,17 +18,18 @@ ROLL: Final = 1  # an open journal block is full
 GROW: Final = 2  # the contact table is full
 
 ADDRESSES: Final = (
-    "lines", "own_need", "alive", "rows", "seg_in", "seg_default", "seg_out", "query", "found",
+    "audience", "ads", "tags", "alive", "query", "found", "applying", "asked",
     "opportunities", "remote", "sold", "bids", "imps", "results", "fees", "rules", "factors",
-    "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves", "weights", "values",
+    "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves", "values",
     "models",
     "auctions_block", "bids_block", "wins_block", "events_block",
 )  # fmt: skip
 COUNTS: Final = (
-    "n_campaigns", "n_lines", "n_words", "n_rows", "n_segs", "n_groups", "n_advertisers", "n_rules", "n_factors",
+    "n_campaigns", "n_ads", "n_tags", "n_words", "n_advertisers", "n_rules", "n_factors",
     "n_endpoints", "query_max", "imps_max", "remote_max", "bids_max", "n_remote",
     "people_size", "people_used", "pairs_size", "pairs_used", "people_max", "awards_size",
     "auctions_rows", "bids_rows", "wins_rows", "events_rows", "n_slots", "n_reserves", "n_values", "n_models",
+    "first_endpoint",
 )  # fmt: skip
 SETTINGS: Final = (
     "seed", "now_ns", "day", "wake_ns", "hold_ns", "auction", "serial", "oldest", "seq", "worker",

@@ -187,7 +187,8 @@ class Naive(Life):
     def sell(self, request: Request, k: int, imp: Imp) -> dict[str, Any]:
         """One imp: ask, judge, award, teach, write."""
         floor = self.floor_for(0, request, imp.floor)
-        fitting = [(ix, me, ads) for ix, me in enumerate(self.campaigns) if (ads := self.fits(me, request, imp))]
+        fitting = [(ix, me, ads) for ix, me in enumerate(self.campaigns)
+                   if self.wanted(me, request.person) and (ads := self.fits(me, request, imp))]  # fmt: skip
         local = [self.ask(me, ix, request, k, floor, ads) for ix, me, ads in fitting
                  if self.admitted(me, request.person)]  # fmt: skip
         asked = [b for b in local if b.fate != codes.HOLDOUT]

@@ -100,9 +100,16 @@ class Life:
             left = min(left, share - me.spent - me.held)
         return left
 
+    def wanted(self, me: Any, person: int) -> bool:
+        """What the target asks of the advertiser's own list."""
+        contact, target = self.known(person, me.advertiser), me.config.target
+        if "not own" in target:
+            return not contact.own
+        return contact.own or "own" not in target
+
     def admitted(self, me: Any, person: int) -> bool:
-        """Money, caps (ads seen and open holds), own-list."""
-        contact, cap, target = self.known(person, me.advertiser), me.config.cap, me.config.target
+        """Money and caps (ads seen and open holds)."""
+        contact, cap = self.known(person, me.advertiser), me.config.cap
         if self.spendable(me) <= 0:
             return False
         if cap.total is not None and contact.shown + contact.held >= cap.total:
@@ -112,11 +119,7 @@ class Life:
             if most is not None and contact.seen_in[window] + contact.held >= most:
                 return False
         mine = self.known(person, CELL | me.id)
-        if cap.campaign is not None and mine.shown + mine.held >= cap.campaign:
-            return False
-        if "not own" in target:
-            return not contact.own
-        return contact.own or "own" not in target
+        return cap.campaign is None or mine.shown + mine.held < cap.campaign
 
     def held_out(self, me: Any, person: int) -> bool:
         """Is the person among those who never see this advertiser's ads."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from exchange import market as mk
 from exchange.auction.venue import Venue
+from exchange.audience.query import query_of
 from exchange.config import Advertiser, Auction, Campaign, Config, Creative, Endpoint, Exchange, Fees, FeeSet, Server
 from exchange.openrtb import codes
 from exchange.rent.journal import Journal
@@ -93,9 +94,14 @@ def venue_of(config: Config, journal: bool = False, block_rows: int = 256) -> Ve
 
 def offer(venue: Venue, request: Request) -> list[Any]:
     """Hold a request's auctions in a real venue; returns a copy of each imp's SOLD record, the best position's."""
-    views = [(1 << codes.BANNER, (w << 16 | h,), (), ()) for w, h in (imp.size for imp in request.imps)]
-    query = venue.index.query("FR", "phone", "a.example", request.hour, request.segments, (), (), (), (), views)
-    venue.arrays["query"][: len(query)] = query
+    view = {"country": "FR", "device": "phone", "domain": "a.example", "hour": request.hour, "seg": request.segments}
+    imps = [
+        {"size": [text], "media": ["banner"], "fit": [f"banner {text}"], "floor": imp.floor}
+        for imp in request.imps
+        for text in [f"{imp.size[0]}x{imp.size[1]}"]
+    ]
+    query = query_of(venue.targets.vocabulary, view, imps)
+    venue.arrays["query"][: query.size] = query
     for k, imp in enumerate(request.imps):
         o = venue.arrays["opportunities"][k]
         o["person_key"], o["floor_nano"], o["format"], o["test"] = request.person, imp.floor, imp.at, request.test

@@ -30,7 +30,18 @@ RANKS = [
     {"tournament"},
     {"__main__"},
 ]
-NUMBA_ROOMS = {"memory", "state", "awards", "audience", "auction", "rent", "bidding", "randomness", "population", "simulate"}
+NUMBA_ROOMS = {
+    "memory",
+    "state",
+    "awards",
+    "audience",
+    "auction",
+    "rent",
+    "bidding",
+    "randomness",
+    "population",
+    "simulate",
+}
 SOCKET_ROOMS = {"client", "fanout", "server", "notices", "live", "serve", "load"}
 PROCESS_ROOMS = {"load"}
 PRINTING = {"__main__", "load"}

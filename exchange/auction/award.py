@@ -19,8 +19,8 @@ CONTACT, FEES, REMOTE = mk.CONTACT, mk.FEES, mk.REMOTE
 
 @njit(cache=True, nogil=True)
 def fee_ix(v, bid):  # type: ignore[no-untyped-def]
-    """Which fee set applies to a bid: the campaign's, or (behind all campaigns) its endpoint's."""
-    return bid.campaign if bid.campaign >= 0 else v.n_campaigns + bid.endpoint
+    """Which fee set applies to a bid: that of local campaigns (the first), or its endpoint's."""
+    return np.int64(bid.endpoint) + 1
 
 
 @njit(cache=True, nogil=True)
@@ -56,7 +56,7 @@ def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
     n_sold = assign(v, campaigns, o, bids, n, order)
     if n_sold == 0:
         return n_sold
-    lines = carray(st.at(v.lines), (v.n_lines, 3), np.int32)
+    ads = carray(st.at(v.ads), v.n_ads, mk.AD)
     price_kind = fm.TABLE[o.format, fm.PRICE]
     for slot in range(n_sold):
         bid, sold = bids[order[slot]], out[slot]
@@ -70,9 +70,9 @@ def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
         sold.campaign = bid.campaign
         sold.remote_ix = bid.remote_ix
         sold.advertiser = bid.advertiser
-        if bid.line >= 0:
-            sold.creative = lines[bid.line, 1]
-            sold.creative_id = lines[bid.line, 2]
+        if bid.ad >= 0:
+            sold.creative = np.int32(bid.ad)
+            sold.creative_id = ads[bid.ad].name
     for i in range(n):
         if bids[i].slot < 0 and bids[i].fate == codes.WON:
             bids[i].fate = np.uint16(codes.OUTBID)
@@ -137,7 +137,7 @@ def award(v, campaigns, o, bids, n, order, n_sold, out):  # type: ignore[no-unty
 @njit(cache=True, nogil=True)
 def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[no-untyped-def]
     """Charge and record one award: split the price, write the rent row, place the hold. Returns contacts before it."""
-    fee = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)[fee_ix(v, bid)]
+    fee = carray(st.at(v.fees), v.n_endpoints + 1, FEES)[fee_ix(v, bid)]
     total = total_of(fee, bid.event_nano)
     n_contacts = v.people_size * v.n_advertisers + v.pairs_size
     ix = aw.remember(v, campaigns, bid.campaign, bid.advertiser, person_key)
@@ -188,7 +188,7 @@ def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no
 
     bids[:n_local] are the local ones; those withheld from a holdout were not asked.
     """
-    fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
+    fee = carray(st.at(v.fees), v.n_endpoints + 1, FEES)[0]
     rules = carray(st.at(v.rules), (v.n_rules, 3), np.int64)
     score_kind, best_ppm = fm.TABLE[o.format, fm.SCORE], rate_of(v, o, 0)
     for i in range(n_local):
@@ -201,5 +201,5 @@ def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no
         result.price = bid.paid_nano
         result.min_to_win = 0
         if v.min_to_win:
-            result.min_to_win = total_for(bid, fees[bid.campaign], needed_for(score_kind, bid, bar), best_ppm)
+            result.min_to_win = total_for(bid, fee, needed_for(score_kind, bid, bar), best_ppm)
         call_learn(rules[me.rule, 1], bid.value_nano, imps[i], me, result)

@@ -40,7 +40,7 @@ BIDDING = mk.shape(
         ("pctr_ppb", "i8"),  # the rates it was valued with
         ("pcvr_ppb", "i8"),
         ("campaign", "i4"),
-        ("line", "i4"),
+        ("ad", "i4"),  # index into AD; -1 = a remote bid
         ("remote_ix", "i4"),
         ("seat", "u4"),
         ("advertiser", "u4"),

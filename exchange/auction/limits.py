@@ -1,4 +1,4 @@
-"""May a campaign be asked, for how much at most, and with which ad: money released, caps, own list, holdout, turns.
+"""May a campaign be asked, for how much at most, and with which ad: money released, caps, holdout, turns.
 
 Even pacing releases money in proportion to time: at no instant is more than `daily` x the elapsed share of the UTC day,
 or `budget` x the elapsed share of the flight, held or spent. A *holdout* is the share of people, drawn once and for
@@ -14,6 +14,7 @@ from numba import carray, njit
 from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
+from exchange.audience import query as qy
 from exchange.randomness import HOLDOUT, ROTATE, draw, unit
 
 MS_NS: Final = 1_000_000
@@ -73,7 +74,7 @@ def capped(v, me, contact):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def admitted(v, me, contact, person_key):  # type: ignore[no-untyped-def]
-    """May this campaign still be asked: money, own-list leaf, caps (ads shown and open holds).
+    """May this campaign still be asked: money, caps (ads shown and open holds).
 
     contact: a CONTACT of its advertiser, blank for an unknown person.
     """
@@ -87,10 +88,7 @@ def admitted(v, me, contact, person_key):  # type: ignore[no-untyped-def]
             cell = carray(st.at(v.contacts), ix + 1, mk.CONTACT)[ix]
             if np.int64(cell.shown) + np.int64(cell.held) >= me.cap_campaign:
                 return False
-    own = (contact.flags & np.uint16(mk.OWN)) != 0
-    if me.own == 1:
-        return own
-    return me.own == 0 or not own
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -108,24 +106,60 @@ def held_out_of(venue, campaigns, campaign, person_key):  # type: ignore[no-unty
     return held_out(venue[0], campaigns[campaign], np.uint64(person_key))
 
 
+@njit(cache=True, nogil=True)
+def fits(v, ad, q):  # type: ignore[no-untyped-def]
+    """May this ad (AD) stand in the selected imp of query `q`: its medium and size are offered, nothing blocks it?"""
+    first, n = q[qy.FIT], q[qy.FIT + 1]
+    fitting = False
+    for i in range(first, first + n):
+        fitting |= q[i] == ad.fit or q[i] == ad.fit_any
+    if not fitting:
+        return False
+    first, n = q[qy.BLOCKED], q[qy.BLOCKED + 1]
+    if n > 0 and ad.n_tags > 0:
+        tags = carray(st.at(v.tags), v.n_tags, np.int64)
+        for tag in range(ad.tag0, ad.tag0 + ad.n_tags):
+            for i in range(first, first + n):
+                if q[i] == tags[tag]:
+                    return False
+    return True
+
+
 @njit(cache=True, nogil=True, inline="always")
-def turn(v, o, me, campaign, first):  # type: ignore[no-untyped-def]
-    """Whose turn is it among the campaign's ads that fit: a draw by weight; `first` is the first line that fits."""
-    end = np.int64(me.line0) + me.n_lines
-    found = carray(st.at(v.found), (v.imps_max, v.n_words), np.uint64)[o.imp_ix]
-    weights = carray(st.at(v.weights), v.n_lines, np.int64)
-    whole, fitting = np.int64(0), 0
-    for line in range(first, end):
-        if (found[line >> 6] >> np.uint64(line & 63)) & np.uint64(1):
-            whole += weights[line]
+def turn(v, o, me, campaign, q):  # type: ignore[no-untyped-def]
+    """Whose turn is it among the campaign's ads that fit: a draw by weight. An index into AD, -1 = none fits."""
+    ads = carray(st.at(v.ads), v.n_ads, mk.AD)
+    first, end = np.int64(me.ad0), np.int64(me.ad0) + me.n_ads
+    if me.n_ads == 1 and q[qy.BLOCKED + 1] == 0:  # the match has seen to it that one of its ads fits
+        return first
+    whole, fitting, last = np.int64(0), 0, np.int64(-1)
+    for ad in range(first, end):
+        if fits(v, ads[ad], q):
+            whole += ads[ad].weight
             fitting += 1
-    if fitting == 1:
-        return np.int64(first)
+            last = np.int64(ad)
+    if fitting <= 1:
+        return last
     word, _, _, _ = draw(v.seed, v.auction, o.imp_ix, campaign, ROTATE)
     point = np.int64((word * np.uint64(whole)) >> np.uint64(32))
-    for line in range(first, end):
-        if (found[line >> 6] >> np.uint64(line & 63)) & np.uint64(1):
-            point -= weights[line]
+    for ad in range(first, end):
+        if fits(v, ads[ad], q):
+            point -= ads[ad].weight
             if point < 0:
-                return np.int64(line)
-    return np.int64(first)
+                return ad
+    return last
+
+
+@njit(cache=True, nogil=True)
+def refused(q, advertiser):  # type: ignore[no-untyped-def]
+    """Has the publisher barred this advertiser (badv, bseat), or not named it among those it wants (wseat)?"""
+    for i in range(q[qy.BARRED], q[qy.BARRED] + q[qy.BARRED + 1]):
+        if q[i] == advertiser:
+            return True
+    n = q[qy.WANTED + 1]
+    if n == 0:
+        return False
+    for i in range(q[qy.WANTED], q[qy.WANTED] + n):  # noqa: SIM110 - numba compiles no generator
+        if q[i] == advertiser:
+            return False
+    return True

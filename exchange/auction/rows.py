@@ -119,8 +119,8 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key): 
         row.pcvr_ppb = np.uint32(bid.pcvr_ppb)
     won = bid.fate == codes.WON
     row.creative = np.int32(-1)
-    if won and bid.line >= 0:
-        row.creative = carray(st.at(v.lines), (v.n_lines, 3), np.int32)[bid.line, 2]
+    if won and bid.ad >= 0:
+        row.creative = carray(st.at(v.ads), v.n_ads, mk.AD)[bid.ad].name
     row.advertiser = bid.advertiser
     row.seat = bid.seat
     row.publisher = o.publisher

@@ -1,7 +1,7 @@
 """Sell one imp: recheck, ask the local rules, add the screened remote bids, clear, charge, award, journal.
 
 One synchronous compiled step, the same live, in a simulation and in a replay. `trade` does it for every imp of a
-request, in request order. The arrays are those that VENUE (state.py) points to; the query is match.py's `q`.
+request, in request order. The arrays are those that VENUE (state.py) points to; the query is query.py's `q`.
 """
 
 import numpy as np
@@ -13,13 +13,16 @@ from exchange import state as st
 from exchange.auction import formats as fm
 from exchange.auction import rows
 from exchange.auction.award import answer, award, bar_of, judge, teach
-from exchange.auction.floors import floor_for, rank_by_values
-from exchange.auction.limits import admitted, held_out, spendable, turn
+from exchange.auction.floors import apply_reserves, floor_for, rank_by_values
+from exchange.auction.limits import admitted, held_out, refused, spendable, turn
 from exchange.auction.positions import rate_of
 from exchange.auction.value import rates_of, worth
 from exchange.auction.weigh import gross_for, rate_of_event, weigh
-from exchange.audience import match as mt
+from exchange.audience import query as qy
+from exchange.audience import targets as tg
+from exchange.audience.program import HOME
 from exchange.bidding import call_price
+from exchange.memory import lowest_bit
 from exchange.openrtb import codes
 from exchange.randomness import RULE, draw, unit
 
@@ -29,23 +32,28 @@ N_FATES = 1024  # fates below this are counted per local (row 0) and endpoint (r
 
 
 @njit(cache=True, nogil=True)
-def match_request(v):  # type: ignore[no-untyped-def]
-    """Write the lines that may bid on each imp of the request in `query` into `found`."""
-    mt.match(
-        carray(st.at(v.rows), (v.n_rows, v.n_words), np.uint64),
-        carray(st.at(v.seg_in), (v.n_groups, v.n_segs + 1), np.int32),
-        carray(st.at(v.seg_default), v.n_groups, np.int32),
-        carray(st.at(v.seg_out), v.n_segs + 1, np.int32),
-        carray(st.at(v.alive), v.n_words, np.uint64),
-        carray(st.at(v.query), v.query_max, np.int32),
-        carray(st.at(v.found), (v.imps_max, v.n_words), np.uint64),
-    )
+def find(v, imp_ix):  # type: ignore[no-untyped-def]
+    """Write the campaigns that may bid on an imp of the request in `query` into `found`, and which reserves hold."""
+    audience = carray(st.at(v.audience), 1, tg.AUDIENCE)[0]
+    tg.select(audience, np.int64(imp_ix))
+    tg.match(audience)
+    if v.n_reserves > 0:
+        apply_reserves(v, audience)
 
 
 @njit(cache=True, nogil=True)
-def match_only(venue):  # type: ignore[no-untyped-def]
-    """`match_request` for a caller outside compiled code: which endpoints a request is for."""
-    match_request(venue[0])
+def endpoints_for(venue, n_imps):  # type: ignore[no-untyped-def]
+    """Write into `asked`, uint8[n_endpoints], which endpoints' targets the request in `query` meets on some imp."""
+    v = venue[0]
+    audience = carray(st.at(v.audience), 1, tg.AUDIENCE)[0]
+    asked = carray(st.at(v.asked), v.n_endpoints + 1, np.uint8)
+    for e in range(v.n_endpoints):
+        asked[e] = np.uint8(0)
+    for k in range(n_imps):
+        tg.select(audience, k)
+        for e in range(v.n_endpoints):
+            if asked[e] == 0 and tg.holds_other(audience, v.first_endpoint + e):
+                asked[e] = np.uint8(1)
 
 
 @njit(cache=True, nogil=True)
@@ -55,8 +63,8 @@ def terms_of(v, o, me, bid):  # type: ignore[no-untyped-def]
     bid.slope = np.uint8(1)
     bid.offset_nano = 0
     if v.n_reserves > 0:
-        bid.floor_nano = floor_for(v, o.imp_ix, bid.seat, o.floor_nano)
-        rank_by_values(v, o.imp_ix, bid)
+        bid.floor_nano = floor_for(v, bid.seat, o.floor_nano)
+        rank_by_values(v, bid)
     bid.bill = np.uint8(mk.BILL_IMPRESSION) if fm.TABLE[o.format, fm.LOSERS_PAY] else me.bill
     bid.pctr_ppb, bid.pcvr_ppb = rates_of(v, o, me, bid)
     bid.rate_ppb = rate_of_event(bid.bill, bid.pctr_ppb, bid.pcvr_ppb)
@@ -72,8 +80,8 @@ def remote_terms_of(v, o, bid):  # type: ignore[no-untyped-def]
     bid.offset_nano = 0
     if v.n_reserves > 0:
         if bid.seat != 0:
-            bid.floor_nano = floor_for(v, o.imp_ix, bid.seat, bid.floor_nano)
-        rank_by_values(v, o.imp_ix, bid)
+            bid.floor_nano = floor_for(v, bid.seat, bid.floor_nano)
+        rank_by_values(v, bid)
     bid.bill = np.uint8(mk.BILL_IMPRESSION)
     bid.pctr_ppb = 0
     bid.pcvr_ppb = 0
@@ -110,6 +118,19 @@ def ask_one(v, o, me, bid, imp, fee, best_ppm):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def relate(v, q, contact, person_key):  # type: ignore[no-untyped-def]
+    """Write what an advertiser knows of the person into the query: its own list, contacts, days since the last one."""
+    for slot in (qy.OWN, qy.CONTACTS, qy.LAST_CONTACT_DAYS):
+        q[slot] = qy.NO_NUMBER
+    if person_key == np.uint64(0):
+        return
+    q[qy.OWN] = np.int64((contact.flags & np.uint16(mk.OWN)) != 0)
+    q[qy.CONTACTS] = np.int64(contact.contacts)
+    if contact.contacts > 0:
+        q[qy.LAST_CONTACT_DAYS] = max(np.int64(0), v.now_ns // mk.NANO - np.int64(contact.last_s)) // 86_400
+
+
+@njit(cache=True, nogil=True)
 def withhold(v, o, me, bid):  # type: ignore[no-untyped-def]
     """In place of asking, for a person in the advertiser's holdout: what it would have been worth, and no bid."""
     bid.pctr_ppb, bid.pcvr_ppb = rates_of(v, o, me, bid)
@@ -123,26 +144,24 @@ def withhold(v, o, me, bid):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, inline="always")
 def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
     """Ask every eligible local campaign. Returns (bids written, campaigns whose audience this is, those withheld)."""
-    found = carray(st.at(v.found), (v.imps_max, v.n_words), np.uint64)[o.imp_ix]
-    lines = carray(st.at(v.lines), (v.n_lines, 3), np.int32)
-    fees = carray(st.at(v.fees), v.n_campaigns + v.n_endpoints + 1, FEES)
+    found = carray(st.at(v.found), v.n_words, np.uint64)
+    q = carray(st.at(v.query), v.query_max, np.int64)
+    audience = carray(st.at(v.audience), 1, tg.AUDIENCE)[0]
+    homes = carray(st.at(audience.homes), v.n_campaigns + 1, HOME)
+    picky = q[qy.BARRED + 1] > 0 or q[qy.WANTED + 1] > 0
+    fee = carray(st.at(v.fees), v.n_endpoints + 1, FEES)[0]
     n_contacts = v.people_size * v.n_advertisers + v.pairs_size
     contacts = carray(st.at(v.contacts), n_contacts + 1, CONTACT)  # the last is always blank: an unknown person's
     row = np.int64(-1)
     if o.person_key != np.uint64(0):
         row = st.person_row(v, o.person_key)
     best_ppm = rate_of(v, o, 0)
-    n, last, eligible, withheld = 0, -1, 0, 0
+    n, eligible, withheld = 0, 0, 0
     for w in range(v.n_words):
         bits = found[w]
         while bits != np.uint64(0):
-            line = w * 64 + st.lowest_bit(bits)
+            c = w * 64 + lowest_bit(bits)
             bits &= bits - np.uint64(1)
-            c = lines[line, 0]
-            if c < 0 or c == last:
-                continue
-            last = c
-            eligible += 1
             me = campaigns[c]
             contact_at = np.int64(-1)
             if me.advertiser > v.n_advertisers:
@@ -150,11 +169,21 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
             elif row >= 0:
                 contact_at = row * v.n_advertisers + np.int64(me.advertiser) - 1
             contact = contacts[contact_at if contact_at >= 0 else n_contacts]
+            if homes[c].relative:
+                relate(v, q, contact, o.person_key)
+                if not tg.meets(audience, homes[c]):
+                    continue
+            if picky and refused(q, me.advertiser):
+                continue
+            ad = turn(v, o, me, c, q)
+            if ad < 0:
+                continue
+            eligible += 1
             if not admitted(v, me, contact, o.person_key):
                 continue
             bid = bids[n]
             bid.campaign = c
-            bid.line = line if me.n_lines == 1 else turn(v, o, me, c, line)
+            bid.ad = np.int32(ad)
             bid.remote_ix = -1
             bid.endpoint = -1
             bid.entity = np.uint64(c)
@@ -171,7 +200,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
                 withhold(v, o, me, bid)
                 withheld += 1
             else:
-                ask_one(v, o, me, bid, imps[n], fees[c], best_ppm)
+                ask_one(v, o, me, bid, imps[n], fee, best_ppm)
             n += 1
     return n, eligible, withheld
 
@@ -187,7 +216,7 @@ def invite(v, o, bids, n):  # type: ignore[no-untyped-def]
             continue
         bid = bids[n]
         bid.campaign = -1
-        bid.line = -1
+        bid.ad = -1
         bid.remote_ix = r
         bid.endpoint = np.int16(remote[r].endpoint)
         bid.gross_nano = remote[r].net_nano
@@ -227,8 +256,9 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
     bids = carray(st.at(v.bids), v.bids_max, BIDDING)
     imps = carray(st.at(v.imps), v.n_campaigns + 1, IMP)
     order = carray(st.at(v.order), v.n_slots, np.int64)
+    find(v, o.imp_ix)
     if v.n_reserves > 0:
-        o.floor_nano = floor_for(v, o.imp_ix, 0, o.floor_nano)
+        o.floor_nano = floor_for(v, 0, o.floor_nano)
     n_local, eligible, withheld = ask(v, campaigns, o, bids, imps)
     n = invite(v, o, bids, n_local)
     n_sold = judge(v, campaigns, o, bids, n, order, out)
@@ -271,7 +301,6 @@ def trade(venue, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-d
             return k
         if k == 0:
             v.auction += 1
-            match_request(v)
         sell(v, campaigns, o, sold[k])
     if n_imps > 0 and opportunities[0].test:
         v.auction -= 1

@@ -14,7 +14,7 @@ from numba import carray, njit
 
 from exchange import market as mk
 from exchange import state as st
-from exchange.audience import match as mt
+from exchange.audience import query as qy
 from exchange.openrtb import codes
 from exchange.randomness import VALUE, draw, unit
 
@@ -92,7 +92,7 @@ def picked(table, first, n, seed, auction_id, imp_ix, campaign):  # type: ignore
 def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segments, table, pctr, pcvr):  # type: ignore[no-untyped-def]
     """The valuation of one impression for a campaign, nano, at most PRICE_MAX_NANO.
 
-    factors: FACTOR[all campaigns]; segments: int32[>= n_segments], the person's segment ids; table: the values of all
+    factors: FACTOR[all campaigns]; segments: int64[>= n_segments], the person's segment ids; table: the values of all
     empirical distributions; pctr, pcvr: `rates_of`, ppb. At the campaign's own estimates it is the value fixed at load.
     """
     if me.value_kind == FIXED:
@@ -120,7 +120,7 @@ def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segmen
 @njit(cache=True, nogil=True)
 def worth(v, o, me, bid):  # type: ignore[no-untyped-def]
     """`value_of` for a bid whose rates are set, with the arrays of the venue."""
-    query = carray(st.at(v.query), v.query_max, np.int32)
+    query = carray(st.at(v.query), v.query_max, np.int64)
     return value_of(
         me,
         bid.campaign,
@@ -128,8 +128,8 @@ def worth(v, o, me, bid):  # type: ignore[no-untyped-def]
         v.auction,
         o.imp_ix,
         carray(st.at(v.factors), v.n_factors, FACTOR),
-        query[mt.HEAD :],
-        query[mt.N_SEGS],
+        query[query[qy.SEG] :],
+        query[qy.SEG + 1],
         carray(st.at(v.values), v.n_values, np.int64),
         bid.pctr_ppb,
         bid.pcvr_ppb,

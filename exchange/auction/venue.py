@@ -14,13 +14,14 @@ from exchange import awards, bidding
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction import sell, value
+from exchange.auction.ads import Ad, Ads, campaign_target, put_others, uses_data
 from exchange.auction.floors import reserve_records, virtual_value
 from exchange.auction.formats import BIDDING
-from exchange.auction.lines import Ad, Lines
 from exchange.auction.models import Models
 from exchange.auction.positions import slot_rates
 from exchange.auction.terms import write_terms
-from exchange.audience.index import Index, build
+from exchange.audience.query import query_max
+from exchange.audience.targets import Targets
 from exchange.config import Config, ConfigError
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names
@@ -54,9 +55,10 @@ class Venue:
         self.arrays: dict[str, NDArray[Any]] = {}
         self.record = np.zeros(1, st.VENUE)
         self.ads: list[Ad] = []
+        self.known: dict[int, tuple[str, ...]] = {}
         self.campaign_names: list[str] = []
         self._campaigns()
-        self._index()
+        self._targets()
         self._fees()
         self.formats = self._formats()
         self._models()
@@ -111,27 +113,41 @@ class Venue:
             raise ConfigError(f"{kind} {text!r}: the ledger's names are full; raise server.names_max")
         return ident
 
-    def _index(self) -> None:
-        """Build the audience index from its lines (lines.py)."""
+    def _targets(self) -> None:
+        """Compile the targets of campaigns, reserves and endpoints, and list the creatives (ads.py)."""
         config = self.config
-        made = Lines(config, self.campaigns, self.campaign_names, self.names)
-        self.ads, self.lines = made.ads, made.lines
-        self.arrays["reserves"] = reserve_records(config.auction, self.names, made.reserved)
-        self.index: Index = build(made.lines, segments=[s for s, _ in self.factor_names])
-        for me in self.campaigns[: self.n_campaigns]:
-            me["own"] = self.index.own_need[me["line0"]]
-        seg_id = self.index.seg_id
-        factors = [(seg_id[segment], min(ppm, mk.BUDGET_MAX_NANO)) for segment, ppm in self.factor_names]
+        others = len(config.auction.reserve) + len(config.endpoint)
+        self.targets = Targets(self.n_campaigns + 1, others, query_max(config.server.imps_max))
+        number = self.targets.vocabulary.id
+        made = Ads(self.targets, self.names)
+        ix = 0
+        for advertiser in config.advertiser:
+            domain = advertiser.domains[0] if advertiser.domains else ""
+            for campaign in advertiser.campaign:
+                me, where = self.campaigns[ix], self.campaign_names[ix]
+                made.add(ix, me, where, advertiser.name, domain, campaign)
+                target = campaign_target(campaign, config.audiences, where)
+                me["uses_data"] = uses_data(target)
+                self.targets.put(ix, target)
+                ix += 1
+        reserved, first_endpoint = put_others(config, self.targets)
+        self.targets.settle()
+        self.record["first_endpoint"] = first_endpoint
+        self.ads, self.arrays["ads"], self.arrays["tags"] = made.ads, made.table(), made.tags()
+        self.arrays["reserves"] = reserve_records(config.auction, self.names, reserved)
+        factors = [(number("seg", segment), min(ppm, mk.BUDGET_MAX_NANO)) for segment, ppm in self.factor_names]
         self.arrays["factors"] = np.array(factors or [(0, 0)], value.FACTOR)
-        self.arrays["lines"] = np.array(made.table or [(-1, -1, 0)], np.int32)
-        turns = [ad.creative.weight for ad in self.ads]  # ads are the first lines, in their order
-        self.arrays["weights"] = np.array(turns + [0] * (len(self.arrays["lines"]) - len(turns)), np.int64)
-        for name in ("rows", "seg_in", "seg_default", "seg_out", "own_need"):
-            self.arrays[name] = np.ascontiguousarray(getattr(self.index, name))
-        alive = np.zeros(self.index.rows.shape[1], np.uint64)
-        for bit in range(len(made.ads), len(made.lines)):
-            alive[bit >> 6] |= np.uint64(1 << (bit & 63))
-        self.arrays["alive"] = alive
+        self.arrays["applying"] = np.zeros(len(config.auction.reserve) + 1, np.uint8)
+        self.arrays["asked"] = np.zeros(len(config.endpoint) + 1, np.uint8)
+        if factors:
+            self.targets.vocabulary.mention("seg")
+        self._point_at_targets()
+
+    def _point_at_targets(self) -> None:
+        """Take the arrays that the targets own, wherever they lie now."""
+        self.arrays["audience"] = self.targets.record
+        for name in ("query", "found", "alive"):
+            self.arrays[name] = getattr(self.targets, name)
 
     def _formats(self) -> frozenset[int]:
         """The formats that a request may ask for by its `at`; what cannot be held here is left to the config's own."""
@@ -140,7 +156,7 @@ class Venue:
             left_out[mk.ALL_PAY] = f"expected at most {ALL_PAY_MAX} campaigns, found {self.n_campaigns}"
         if any(r.values and not virtual_value(r.values) for r in auction.reserve):
             left_out[mk.MYERSON] = "expected reserves of uniform or exponential values"
-        if len(auction.slots) > 1 and self.arrays["fees"]["fixed_nano"][: self.n_campaigns].any():
+        if len(auction.slots) > 1 and self.n_campaigns and self.arrays["fees"]["fixed_nano"][0]:
             why = f"fees.buy = {self.config.fees.buy!r} has a fixed_cpm, which a bid per unit of click rate does not"
             left_out[mk.GSP] = left_out[mk.VCG] = (
                 f"{why} cover in every position: expected none, or one of auction.slots"
@@ -150,14 +166,14 @@ class Venue:
         return frozenset(set(mk.FORMATS.values()) - set(left_out))
 
     def _fees(self) -> None:
-        """A fee set per campaign, then one per endpoint (and a spare, so that the array is never empty)."""
+        """The fee set of local campaigns, then one per endpoint."""
         fees = self.config.fees
         try:
             local = fee_set(fees.sell, fees.buy, fees.set)
             remote = [fee_set(fees.sell, e.fees, fees.set, f"endpoint {e.name}: fees") for e in self.config.endpoint]
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        self.arrays["fees"] = np.array([local] * self.n_campaigns + remote + [local], mk.FEES)
+        self.arrays["fees"] = np.array([local, *remote], mk.FEES)
 
     def _models(self) -> None:
         """Ask the click models for their rates of every context."""
@@ -168,14 +184,12 @@ class Venue:
 
     def _buffers(self) -> None:
         """Scratch that a step reads and writes."""
-        server, index = self.config.server, self.index
+        server = self.config.server
         imps, n_endpoints = server.imps_max, len(self.config.endpoint)
         slots = np.array(slot_rates(self.config.auction), np.int64)
         self.arrays["slots"] = slots
         remote_max = max(1, n_endpoints * REMOTE_MAX_PER_ENDPOINT)
         shapes: dict[str, tuple[Any, Any]] = {
-            "query": (index.capacity(imps), np.int32),
-            "found": ((imps, index.rows.shape[1]), np.uint64),
             "opportunities": (imps, mk.OPPORTUNITY),
             "remote": (remote_max, mk.REMOTE),
             "sold": ((imps, slots.size), mk.SOLD),
@@ -202,16 +216,14 @@ class Venue:
 
     def _settings(self) -> None:
         """Addresses, counts and settings of the VENUE record."""
-        config, v, index = self.config, self.record, self.index
+        config, v = self.config, self.record
         for name, array in self.arrays.items():
             v[name] = array.ctypes.data
         counts = {
             "n_campaigns": self.n_campaigns,
-            "n_lines": len(self.arrays["lines"]),
-            "n_words": index.rows.shape[1],
-            "n_rows": index.rows.shape[0],
-            "n_segs": len(index.seg_id),
-            "n_groups": index.seg_in.shape[0],
+            "n_ads": len(self.arrays["ads"]),
+            "n_tags": len(self.arrays["tags"]),
+            "n_words": self.targets.found.size,
             "n_rules": len(self.rules.table),
             "n_factors": len(self.arrays["factors"]),
             "n_endpoints": len(self.config.endpoint),

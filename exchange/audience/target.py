@@ -5,6 +5,7 @@ Leaves on an attribute that the request does not state are true when `missing` i
 over a view of one person and imp: the engine of `rentier explain` and the twin of the compiled index.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from exchange.audience.attributes import BY_NAME, HOURS, NUMBER, TEXT
 # What a target may ask of one person and imp, by name of attribute: a text, a collection of texts, the hour of the
 # week (0 = Monday 0:00) or a number in the attribute's inner unit. Absent, None, "" and empty are missing.
 View = Mapping[str, Any]
+BAREWORD: Final = re.compile(r"[A-Za-z0-9_.:/-]+")
 FAR: Final = 2**60  # an end of a range of numbers that is open
 
 
@@ -72,6 +74,11 @@ class Target(Struct, frozen=True):
 
 
 EVERYONE: Final = Target("", And(()), (Clause(()),))
+
+
+def quoted(text: str) -> str:
+    """A value as the language writes it: bare where it can be."""
+    return text if BAREWORD.fullmatch(text) else f'"{text}"'
 
 
 def given(attribute: str, view: View) -> Collection[Any]:

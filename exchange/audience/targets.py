@@ -102,6 +102,10 @@ class Targets:
         self._point()
         return self.n_others - 1
 
+    def settle(self) -> None:
+        """Index what has been put so far."""
+        self._point()
+
     def _point(self) -> None:
         """Write addresses and counts."""
         record, programs = self.record, self.programs

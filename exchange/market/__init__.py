@@ -50,6 +50,7 @@ from exchange.market.rows import (
     WIN_ROW,
 )
 from exchange.market.sale import (
+    AD,
     ALL_PAY,
     AWARD,
     BILL_CLICK,
@@ -87,6 +88,7 @@ from exchange.market.sale import (
 __all__ = [
     "ALL_PAY",
     "AUCTION_ROW",
+    "AD",
     "AWARD",
     "BID_ROW",
     "BILLED",

@@ -130,8 +130,8 @@ CAMPAIGN_FIELDS: Final[Fields] = [
     ("rule", "i4"),
     ("advertiser", "u4"),
     ("seat", "u4"),
-    ("line0", "i4"),  # lines (campaign x creative) are contiguous
-    ("n_lines", "i4"),
+    ("ad0", "i4"),  # its creatives, a run in AD
+    ("n_ads", "i4"),
     ("factor0", "i4"),  # segment factors, a run in FACTOR
     ("n_factors", "i4"),
     ("cap_hour", "i4"),  # ads shown to a person + open holds; 0 = no cap
@@ -151,9 +151,20 @@ CAMPAIGN_FIELDS: Final[Fields] = [
     ("value_kind", "u1"),
     ("purpose", "u1"),
     ("uses_data", "u1"),  # 1 = targets segments, so the data fee is a data fee
-    ("own", "u1"),  # 0 any person, 1 own customers only, 2 not own
     ("paused", "u1"),
 ]
+# A creative as a sale sees it. What it fits is a number of the audience's vocabulary, as are its tags.
+AD: Final = shape(
+    [
+        ("weight", "i8"),  # share of turns among the campaign's ads that fit
+        ("fit", "i8"),  # its medium and size
+        ("fit_any", "i8"),  # its medium, where an imp names no size
+        ("campaign", "i4"),  # index
+        ("name", "i4"),  # id
+        ("tag0", "i4"),  # what a publisher may block it by, a run in `tags`: categories, attributes, insecure markup
+        ("n_tags", "i4"),
+    ]
+)
 BILL_IMPRESSION: Final = 0
 BILL_CLICK: Final = 1
 BILL_CONVERSION: Final = 2

@@ -11,10 +11,17 @@ from numba import carray, njit
 
 from exchange import market as mk
 from exchange import state as st
-from exchange.audience import match as mt
+from exchange.audience import query as qy
+from exchange.audience.attributes import WEEK_HOURS
+from exchange.audience.vocabulary import FIRST
 from exchange.randomness import CONVERSION, TRUTH, VISIT, draw, unit
 
 OPPORTUNITY = mk.OPPORTUNITY
+COUNTRY: Final = qy.SLOT["country"]
+DEVICE: Final = qy.SLOT["device"]
+HOUR: Final = qy.SLOT["hour"]
+FLOOR: Final = qy.SLOT["floor"] - qy.IMP_SLOTS  # in an imp's record
+THURSDAY: Final = 72  # hours from Monday to 1970-01-01
 CLICK_HOUR: Final = 20  # when true click rates are highest
 
 VISIT_RECORD: Final = mk.shape([("t", "i8"), ("now_ns", "i8"), ("person", "u4"), ("placement", "u4"), ("n_imps", "i4")])
@@ -25,10 +32,8 @@ PLACEMENT_RECORD: Final = mk.shape(
         ("floor_nano", "i8"),
         ("publisher", "u4"),
         ("domain", "u4"),
-        ("domain_row", "i4"),
-        ("tail0", "i4"),  # the imps' part of the query, a run in `tails`
-        ("n_tail", "i4"),
-        ("n_not", "i4"),  # rows to clear, the first of that run
+        ("head0", "i8"),  # its query without the person, a run in `heads`
+        ("n_head", "i8"),
         ("size", "u4"),
         ("size_2", "u4"),
         ("n_imps", "u1"),
@@ -99,29 +104,27 @@ def converts(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ignore[no-untyped-def]
+def fill(v, settings, people, placements, heads, rows, bits, visit):  # type: ignore[no-untyped-def]
     """Write the opportunities and the query of a visit where `trade` reads them.
 
-    rows: int32[3, 32] = rows of countries, devices and hours; bits: int32[2, 32] = segment id and bit, ids ascending.
+    heads: the placements' queries, one after the other; rows: int32[4, 32] = numbers of countries and devices, packed
+    countries, codes of devices; bits: int32[2, 32] = a segment's number and its bit, numbers ascending.
     """
     person = people[visit.person]
     place = placements[visit.placement]
     hour = (visit.now_ns // (3600 * mk.NANO)) % 24
-    q = carray(st.at(v.query), v.query_max, np.int32)
-    q[mt.COUNTRY] = rows[0, person.country]
-    q[mt.DEVICE] = rows[1, person.device]
-    q[mt.DOMAIN] = place.domain_row
-    q[mt.HOUR] = rows[2, hour]
-    n = np.int64(mt.HEAD)
+    q = carray(st.at(v.query), v.query_max, np.int64)
+    for i in range(place.n_head):
+        q[i] = heads[place.head0 + i]
+    q[COUNTRY] = rows[0, person.country]
+    q[DEVICE] = rows[1, person.device]
+    q[HOUR] = FIRST + (visit.now_ns // (3600 * mk.NANO) + THURSDAY) % WEEK_HOURS
+    n = np.int64(q[qy.SEG])
     for b in range(bits.shape[1]):  # written first, counted if it is his: no branch that is a coin's throw
         q[n] = bits[0, b]
         n += np.int64((person.segments >> np.uint32(bits[1, b])) & np.uint32(bits[0, b] > 0))
-    q[mt.N_SEGS] = n - mt.HEAD
-    q[mt.N_NOT] = place.n_not
-    q[mt.N_ANY] = 0
-    q[mt.N_IMPS] = place.n_imps
-    for i in range(place.n_tail):
-        q[n + i] = tails[place.tail0 + i]
+    q[qy.SEG + 1] = n - q[qy.SEG]
+    q[qy.LENGTH] = n
     opportunities = carray(st.at(v.opportunities), v.imps_max, OPPORTUNITY)
     for k in range(place.n_imps):
         o = opportunities[k]
@@ -131,10 +134,10 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
         o.publisher = place.publisher
         o.domain = place.domain
         o.size = place.size if k == 0 else place.size_2
-        o.country = np.uint16(rows[3, person.country])
+        o.country = np.uint16(rows[2, person.country])
         o.imp_ix = np.uint16(k)
         o.media = place.media
-        o.device = np.uint8(rows[4, person.device])
+        o.device = np.uint8(rows[3, person.device])
         o.hour = np.uint8(hour)
         o.format = np.uint16(settings.format)
         o.test = np.uint8(0)
@@ -143,6 +146,7 @@ def fill(v, settings, people, placements, tails, rows, bits, visit):  # type: ig
             floor_nano, o.pctr_ppb, _ = carray(st.at(settings.log), (settings.log_rows, 3), np.int64)[visit.t]
             o.floor_nano = max(floor_nano, settings.floor_nano)
             o.person_key = np.uint64(0)
+            q[q[qy.IMPS] + k * qy.IMP_WIDTH + FLOOR] = o.floor_nano
 
 
 @njit(cache=True, nogil=True)

@@ -19,9 +19,9 @@ from exchange import market as mk
 from exchange.auction.positions import slot_rates
 from exchange.auction.terms import date_ns
 from exchange.auction.venue import Venue
-from exchange.audience import match as mt
-from exchange.audience.index import ImpView, Index
 from exchange.audience.people import person_key
+from exchange.audience.query import query_of
+from exchange.audience.vocabulary import OTHER, Vocabulary
 from exchange.config import Config, ConfigError
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_3, packed
@@ -146,14 +146,26 @@ class Population:
         self.sites = [f"site{i // PER_SITE + 1}.example" for i in range(n)]
         self.publishers = [f"pub{i // PER_SITE // 3 + 1}" for i in range(n)]
 
-    def imp_views(self, placement: int) -> list[ImpView]:
-        """The imps of a placement as the index reads them."""
+    def place_view(self, placement: int) -> dict[str, Any]:
+        """What a placement states of a request, as targets may ask it."""
+        return {"publisher": self.publishers[placement], "domain": self.sites[placement]}
+
+    def imp_views(self, placement: int) -> list[dict[str, Any]]:
+        """The imps of a placement as targets may ask of them."""
         place = self.places[placement]
-        media = 1 << int(place["media"])
+        name, code = codes.MEDIA[int(place["media"])], int(place["media"])
         sizes = [int(place["size"]), int(place["size_2"])][: int(place["n_imps"])]
-        if place["media"] == codes.BANNER:
-            return [(media, (size,), (), ()) for size in sizes]
-        return [(media, (), (sizes[0],) if sizes[0] else (), ())]
+        floor = max(int(place["floor_nano"]), int(self.settings["floor_nano"][0]))
+        blocked = list(BLOCKED_CATS) if place["blocks"] else []
+        found = []
+        for size in sizes:
+            text = f"{size >> 16}x{size & 0xFFFF}"
+            fit = f"banner {text}" if code == codes.BANNER else name
+            shown = [text] if size else []
+            found.append(
+                {"size": shown, "media": [name], "fit": [fit], "blocked": blocked, "floor": floor, "position": None}
+            )
+        return found
 
     def know(self, store: dict[int, tuple[str, ...]]) -> None:
         """Add what a people file knows of them: the exchange knows these segments, requests do not carry them.
@@ -175,26 +187,25 @@ class Population:
                 self.known["segments"][ix] |= bit[name]
 
     def attach(self, venue: Venue) -> None:
-        """Make the arrays that `fill` reads, in the terms of a venue's index and names, and mark own customers."""
-        index, names = venue.index, venue.names
+        """Make the arrays that `fill` reads, in the terms of a venue's vocabulary and names, and mark own customers."""
+        names = venue.names
         if self.config.log:
             self.log = read_log(Path(venue.config.folder) / self.config.log)
             self.settings["log"], self.settings["log_rows"] = self.log.ctypes.data, len(self.log)
-        tails: list[int] = []
+        heads: list[int] = []
+        vocabulary = venue.targets.vocabulary
         for i in range(len(self.places)):
             place = self.places[i]
-            bcat = BLOCKED_CATS if place["blocks"] else ()
-            views = self.imp_views(i)
-            q = index.query(None, None, self.sites[i], 0, (), (), bcat, (), (), views)
-            place["domain_row"], place["n_not"] = q[mt.DOMAIN], q[mt.N_NOT]
-            place["tail0"], place["n_tail"] = len(tails), len(q) - mt.HEAD
-            tails += q[mt.HEAD :]
+            q = query_of(vocabulary, self.place_view(i), self.imp_views(i))
+            place["head0"], place["n_head"] = len(heads), len(q)
+            heads += q.tolist()
             place["publisher"] = names.id("publisher", self.publishers[i])
             place["domain"] = names.id("domain", self.sites[i])
-        self.tails = np.array(tails, np.int32)
-        self.rows = self._rows(index)
-        ids = sorted((index.seg_id[name], bit) for bit, name in enumerate(self.known_names) if name in index.seg_id)
-        self.bits = np.array(ids or [(0, 0)], np.int32).T.copy()
+        self.heads = np.array(heads, np.int64)
+        self.rows = self._rows(vocabulary)
+        ids = vocabulary.ids["seg"]
+        found = sorted((ids[name], bit) for bit, name in enumerate(self.known_names) if name in ids)
+        self.bits = np.array(found or [(0, 0)], np.int32).T.copy()
         self.mark_own(venue)
 
     def mark_own(self, venue: Venue) -> None:
@@ -204,19 +215,17 @@ class Population:
                 mine = self._draws(self.config.people, OWN, ix)[:, 0] < advertiser.own_share
                 venue.mark_own(advertiser.name, np.ascontiguousarray(self.people["key"][mine]))
 
-    def _rows(self, index: Index) -> NDArray[np.int32]:
-        """int32[5, 32]: rows of countries, devices, hours; packed countries; device codes."""
-        rows = np.zeros((5, 32), np.int32)
-        rows[2, :24] = index.hour_row[:24]
+    def _rows(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
+        """int32[4, 32]: numbers of countries and devices, packed countries, device codes."""
+        rows = np.zeros((4, 32), np.int32)
         if self.plain:
-            rows[0, 0], rows[1, 0] = index.country_missing, index.device_missing
             return rows
         for c, (country, _) in enumerate(COUNTRIES):
-            rows[0, c] = index.country_row.get(country, index.country_other)
-            rows[3, c] = packed(country)
+            rows[0, c] = vocabulary.ids["country"].get(country, OTHER)
+            rows[2, c] = packed(country)
         for d, (device, _) in enumerate(DEVICES):
-            rows[1, d] = index.device_row.get(device, index.device_other)
-            rows[4, d] = codes.DEVICES.index(device)
+            rows[1, d] = vocabulary.ids["device"].get(device, OTHER)
+            rows[3, d] = codes.DEVICES.index(device)
         return rows
 
     def at(self, t: int) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange import market as mk
-from exchange.audience.language import Leaf
+from exchange.audience.target import quoted
 from exchange.openrtb import codes
 from exchange.openrtb.countries import unpacked
 from exchange.rent.keys import Index, Ints, Rows
@@ -207,9 +207,9 @@ def groups(ledger: Ledger, sample: Sample, by: str, most: int) -> list[tuple[str
         text = _text(ledger, by, int(found[number]))
         target = ""
         if by == "hour":
-            target = Leaf("hour", "between", (text, text)).text
+            target = f"hour between {text} and {text}"
         elif text and by != "publisher":
-            target = Leaf(by, "in", (text,)).text
+            target = f"{by} in [{quoted(text)}]"
         named.append((text or "unknown", target, of == number))
     return named
 

@@ -69,7 +69,7 @@ def deliver(v, campaigns, cursor, views, clicks, conversions, now_ns):  # type: 
 
 @njit(cache=True, nogil=True)
 def run_until(  # type: ignore[no-untyped-def]
-    venue, campaigns, settings, people, placements, tails, rows, bits, cursors, views, clicks, conversions, visits, end
+    venue, campaigns, settings, people, placements, heads, rows, bits, cursors, views, clicks, conversions, visits, end
 ):
     """Hold the auctions of the visits cursor.t .. end - 1. Stops early when venue[0].status asks for room."""
     v, s, cursor, visit = venue[0], settings[0], cursors[0], visits[0]
@@ -81,7 +81,7 @@ def run_until(  # type: ignore[no-untyped-def]
             v.status = deliver(v, campaigns, cursor, views, clicks, conversions, visit.now_ns)
             if v.status != st.DONE:
                 return
-            fill(v, s, people, placements, tails, rows, bits, visit)
+            fill(v, s, people, placements, heads, rows, bits, visit)
         cursor.imp = trade(venue, campaigns, visit.now_ns, cursor.imp, visit.n_imps)
         if cursor.imp < visit.n_imps:
             return

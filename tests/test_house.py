@@ -28,6 +28,7 @@ RANKS = [
     {"simulate", "live", "explain", "new"},
     {"serve", "load", "theory"},
     {"tournament"},
+    {"cli"},
     {"__main__"},
 ]
 NUMBA_ROOMS = {
@@ -44,7 +45,7 @@ NUMBA_ROOMS = {
 }
 SOCKET_ROOMS = {"client", "fanout", "server", "notices", "live", "serve", "load"}
 PROCESS_ROOMS = {"load"}
-PRINTING = {"__main__", "load"}
+PRINTING = {"__main__", "cli", "load"}
 
 
 def name_of(path: Path) -> str:

@@ -1,0 +1,44 @@
+"""What the commands share: how one is added, how one ends early, how a ledger is opened."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exchange import compiled
+
+if TYPE_CHECKING:
+    from exchange.rent.ledger import Ledger
+
+# (name, what runs it, one line of help, an example) -> the parser, to add arguments to
+Command = Callable[[str, object, str, str], argparse.ArgumentParser]
+
+
+class Quit(Exception):  # noqa: N818 - it ends the command, it is not always an error
+    """End the command with a message on stderr and an exit code."""
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def announce_compiling() -> None:
+    """Say once, on stderr, that a cold start compiles, and where the result is kept."""
+    if compiled.is_cold():
+        print(f"compiling the kernels, once (about 20 s), into {compiled.cache_folder()}", file=sys.stderr, flush=True)
+
+
+def open_ledger(path: Path) -> "Ledger":
+    """The ledger in a folder. Raises Quit when there is none."""
+    from exchange.rent.ledger import Ledger
+
+    if path.is_dir() and not any(path.glob("*.seg")):
+        raise Quit(f"{path}: no *.seg files: expected the folder of a ledger")
+    return Ledger(path)
+
+
+def ledger_and_json(sub: argparse.ArgumentParser) -> None:
+    """The arguments of a command that reads a ledger."""
+    sub.add_argument("ledger", type=Path, help="folder of a ledger; it may be in use")
+    sub.add_argument("--json", action="store_true", help="print JSON")

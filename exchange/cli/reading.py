@@ -1,0 +1,108 @@
+"""The commands that say what happened, and why: report, reconcile, replay, explain, reserve."""
+
+import argparse
+from pathlib import Path
+
+from exchange.cli import Command, Quit, announce_compiling, ledger_and_json, open_ledger
+
+
+def commands(command: Command) -> None:
+    """The commands that say what happened, and why."""
+    sub = command("report", _report, "What it cost to rent the people of a ledger.", "rentier report demo-ledger")
+    ledger_and_json(sub)
+    sub = command(
+        "reconcile",
+        _reconcile,
+        "Check that every row of a ledger balances; exit 1 if not.",
+        "rentier reconcile demo-ledger",
+    )
+    ledger_and_json(sub)
+    sub = command(
+        "replay",
+        _replay,
+        "Feed a ledger's raw inputs again and compare every row.",
+        "rentier replay ledger --config configs/demo.toml",
+    )
+    sub.add_argument("ledger", type=Path, help='folder of a ledger written with journal = "full"')
+    sub.add_argument("--config", type=Path, required=True, help="the config it was written with")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    sub = command(
+        "explain", _explain, "Show step by step how a bid request would be sold.", "rentier explain request.json"
+    )
+    sub.add_argument("request", type=Path, help="a JSON bid request")
+    sub.add_argument("--config", type=Path, help="a config (default: the demo's)")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+    _add_reserve(
+        command(
+            "reserve",
+            _reserve,
+            "Suggest a reserve price from the bids of a ledger, with its expected gain and how sure that is.",
+            "rentier reserve ledger --by country --svg reserve.svg",
+        )
+    )
+
+
+def _add_reserve(sub: argparse.ArgumentParser) -> None:
+    ledger_and_json(sub)
+    by = ("publisher", "domain", "size", "country", "media", "device", "hour")
+    sub.add_argument("--by", choices=by, default="", help="a suggestion for each of the largest groups, too")
+    sub.add_argument("--bootstrap", type=int, default=200, metavar="N", help="samples for the intervals (default 200)")
+    sub.add_argument("--seed", type=int, default=0, help="of the samples (default 0)")
+    sub.add_argument("--svg", type=Path, metavar="FILE", help="draw revenue against the reserve")
+
+
+def _report(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.rent.report import render, summarise
+
+    summary = summarise(open_ledger(args.ledger))
+    print(msgspec.json.encode(summary).decode() if args.json else render(summary))
+    return 0
+
+
+def _reconcile(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.rent.reconcile import reconcile, render
+
+    found = reconcile(open_ledger(args.ledger))
+    print(msgspec.json.encode(found).decode() if args.json else render(found))
+    return 1 if found.differences else 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.config import load_config
+    from exchange.simulate.replay import compare, render
+
+    announce_compiling()
+    found = compare(load_config(args.config), args.ledger)
+    print(msgspec.json.encode(found).decode() if args.json else render(found))
+    return 1 if found.differences else 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from exchange.explain import explain_file
+
+    announce_compiling()
+    print(explain_file(args.request, args.config, args.json))
+    return 0
+
+
+def _reserve(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from exchange.reserve.plot import svg
+    from exchange.reserve.screen import render
+    from exchange.reserve.suggest import report
+
+    for name, low, high in (("bootstrap", 20, 10_000), ("seed", 0, 2**63 - 1)):
+        if not low <= (given := getattr(args, name)) <= high:
+            raise Quit(f"--{name} {given}: expected {low} to {high}")
+    found = report(open_ledger(args.ledger), args.by, args.bootstrap, args.seed)
+    if args.svg is not None:
+        args.svg.write_text(svg(found.whole, found.currency), encoding="utf-8")
+    print(msgspec.json.encode(found).decode() if args.json else render(found))
+    return 0

@@ -20,7 +20,7 @@ RANKS = [
     {"market", "compiled", "config", "http", "metrics", "links"},
     {"randomness", "openrtb", "memory"},
     {"state", "audience", "rent", "bidding"},
-    {"awards", "contract"},
+    {"awards", "contract", "facts"},
     {"auction"},
     {"population", "opportunity", "client", "reserve"},
     {"quotes", "fanout", "notices", "server", "opening"},
@@ -167,6 +167,7 @@ def test_the_inside_reads_no_clock() -> None:
             "population",
             "line",
             "opportunity",
+            "facts",
         }:
             assert "time" not in {i.partition(".")[0] for i in imports_of(path)}, f"{module} could read a clock"
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from exchange.openrtb import BadRequest, bad_request_body, decode, validate
 from exchange.openrtb.coerce import Reader, shown
 from exchange.openrtb.corpus import read_requests, requests_in
-from exchange.openrtb.model import SEGMENTS_MAX, BidRequest
+from exchange.openrtb.kinds import SEGMENTS_MAX
+from exchange.openrtb.model import BidRequest
 from exchange.openrtb.validate import decode_lenient
 from tests.openrtb_samples import NATIVE, good, imp, request
 

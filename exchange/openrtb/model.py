@@ -13,40 +13,33 @@ Lists are tuples: shared when empty, and not tracked by the garbage collector's 
 2.6-202606, section 3.2.
 """
 
-from typing import Annotated, Final
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-INT_MAX: Final = 2**31 - 1  # of every count, size, flag and code: no OpenRTB integer needs more
-CPM_MAX: Final = 1_000_000.0  # market.PRICE_MAX_NANO as a CPM
-TEXT_MAX: Final = 512  # characters of ids, domains, names, segments
-LONG_MAX: Final = 8_192  # characters of URLs and user agents
-CONSENT_MAX: Final = 16_384
-LIST_MAX: Final = 4_096  # entries of badv, bcat, bapp, wseat, bseat
-SEGMENTS_MAX: Final = 1_024  # segments read per request; the rest is ignored
-
-_MUST: Final = Meta(extra={"must": True})
-_EXACT: Final = Meta(extra={"must": True, "exact": True})
-_JSON: Final = Meta(extra={"must": True, "json": True})  # an object here is taken as its JSON text
-Count = Annotated[int, Meta(ge=0, le=INT_MAX)]
-NeedCount = Annotated[Count, _MUST]
-Pixels = Annotated[int, Meta(ge=0, le=65_535), _MUST]  # of a slot: two of them make one number inside
-Signed = Annotated[int, Meta(ge=-INT_MAX, le=INT_MAX)]
-Flag = Annotated[int, Meta(ge=0, le=1), _MUST]
-Cpm = Annotated[float, Meta(ge=0, le=CPM_MAX), _MUST]
-Amount = Annotated[float, Meta(ge=0, le=1e12)]
-Id = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX), _MUST]
-Text = Annotated[str, Meta(max_length=TEXT_MAX)]
-Word = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX)]  # in a list: empty ones are dropped
-LongText = Annotated[str, Meta(max_length=LONG_MAX)]
-Consent = Annotated[str, Meta(max_length=CONSENT_MAX), _EXACT]
-Code = Annotated[str, Meta(max_length=8), _MUST]  # a currency; empty = USD
-Words = Annotated[tuple[Word, ...], Meta(max_length=LIST_MAX), _MUST]  # a list whose loss would harm somebody
-FewWords = Annotated[tuple[Word, ...], Meta(max_length=LIST_MAX)]
-Counts = Annotated[tuple[Count, ...], Meta(max_length=LIST_MAX)]
-NeedCounts = Annotated[tuple[Count, ...], Meta(max_length=LIST_MAX), _MUST]
-Mimes = Annotated[tuple[Word, ...], Meta(min_length=1, max_length=LIST_MAX), _MUST]
-
+from exchange.openrtb.kinds import (
+    AS_JSON,
+    INT_MAX,
+    LIST_MAX,
+    MUST,
+    Amount,
+    Code,
+    Consent,
+    Count,
+    Counts,
+    Cpm,
+    FewWords,
+    Flag,
+    Id,
+    LongText,
+    Mimes,
+    NeedCount,
+    NeedCounts,
+    Pixels,
+    Signed,
+    Text,
+    Words,
+)
 
 # ---- bid request: what is for sale -----------------------------------------------------------------------
 
@@ -69,7 +62,7 @@ class Banner(Struct, gc=False):
     format: Annotated[tuple[Format, ...], Meta(max_length=LIST_MAX)] = ()
     btype: Counts = ()
     battr: NeedCounts = ()
-    pos: Count = 0
+    pos: Count | None = None  # 0 = unknown is an answer, too
     topframe: Count = 0
     vcm: Count = 0
     wmin: Count = 0
@@ -106,7 +99,7 @@ class Video(Struct, gc=False):
     plcmt: Count = 0
     linearity: Count = 0
     playbackend: Count = 0
-    pos: Count = 0
+    pos: Count | None = None
 
 
 class Audio(Struct, gc=False):
@@ -134,7 +127,7 @@ class Audio(Struct, gc=False):
 class Native(Struct, gc=False):
     """A native slot (3.2.9); `request` is the Native Ads 1.2 request as a text of JSON (native.py)."""
 
-    request: Annotated[str, Meta(min_length=1, max_length=65_536), _JSON]
+    request: Annotated[str, Meta(min_length=1, max_length=65_536), AS_JSON]
     battr: NeedCounts = ()
 
 
@@ -144,7 +137,7 @@ class Deal(Struct, gc=False):
     id: Id
     bidfloor: Cpm = 0.0
     bidfloorcur: Code = "USD"
-    at: Annotated[int, Meta(ge=0, le=INT_MAX), _MUST] = 0  # 0 = as the request; 3 = bidfloor is the agreed price
+    at: Annotated[int, Meta(ge=0, le=INT_MAX), MUST] = 0  # 0 = as the request; 3 = bidfloor is the agreed price
     wseat: Words = ()
     wadomain: Words = ()
     guar: Count = 0
@@ -160,7 +153,14 @@ class Pmp(Struct, gc=False):
 class Qty(Struct, gc=False):
     """How many impressions one play is (3.2.31), for out-of-home screens."""
 
-    multiplier: Annotated[float, Meta(gt=0, le=1e9), _MUST] = 1.0
+    multiplier: Annotated[float, Meta(gt=0, le=1e9), MUST] = 1.0
+
+
+class Metric(Struct, gc=False):
+    """One thing measured of the slot (3.2.5), such as `viewability`: a share, 0 to 1."""
+
+    type: Text = ""
+    value: float = 0.0  # no limits: some send -1 for unknown
 
 
 class Imp(Struct, gc=False):
@@ -182,6 +182,7 @@ class Imp(Struct, gc=False):
     ssai: Count = 0
     clickbrowser: Count = 0
     qty: Qty | None = None
+    metric: Annotated[tuple[Metric, ...], Meta(max_length=LIST_MAX)] = ()
 
 
 # ---- bid request: where, who, under which law --------------------------------------------------------------
@@ -208,6 +209,8 @@ class Site(Struct, gc=False):
     domain: Text = ""
     page: LongText = ""
     cat: FewWords = ()
+    sectioncat: FewWords = ()
+    pagecat: FewWords = ()
     publisher: Publisher | None = None
     content: Content | None = None
     mobile: Count = 0
@@ -220,6 +223,8 @@ class App(Struct, gc=False):
     domain: Text = ""
     bundle: Text = ""
     cat: FewWords = ()
+    sectioncat: FewWords = ()
+    pagecat: FewWords = ()
     publisher: Publisher | None = None
     content: Content | None = None
     paid: Count = 0
@@ -239,6 +244,8 @@ class Geo(Struct, gc=False):
 
     country: Text = ""
     region: Text = ""
+    metro: Text = ""
+    city: Text = ""
     utcoffset: Signed = 0
     accuracy: Count = 0
     lastfix: Count = 0
@@ -246,10 +253,24 @@ class Geo(Struct, gc=False):
     ipservice: Count = 0
 
 
+class Brand(Struct, gc=False):
+    """A browser or platform by name (3.2.30)."""
+
+    brand: Text = ""
+
+
+class Sua(Struct, gc=False):
+    """The user agent in parts (3.2.29), as client hints give it."""
+
+    browsers: Annotated[tuple[Brand, ...], Meta(max_length=LIST_MAX)] = ()
+    platform: Brand | None = None
+
+
 class Device(Struct, gc=False):
     """The device (3.2.18); `w`, `h` in physical px."""
 
     ua: LongText = ""
+    sua: Sua | None = None
     devicetype: Count = 0
     geo: Geo | None = None
     ifa: Text = ""
@@ -260,7 +281,11 @@ class Device(Struct, gc=False):
     ppi: Count = 0
     pxratio: Amount = 0.0
     js: Count = 0
-    connectiontype: Count = 0
+    os: Text = ""
+    language: Text = ""
+    langb: Text = ""  # IETF BCP 47; language or this
+    carrier: Text = ""
+    connectiontype: Count | None = None  # 0 = unknown is an answer, too
 
 
 class Uid(Struct, gc=False):
@@ -309,6 +334,7 @@ class User(Struct, gc=False):
     consent: Consent = ""
     ext: UserExt | None = None
     yob: Count = 0
+    gender: Text = ""
 
 
 class RegsExt(Struct, gc=False):
@@ -335,7 +361,7 @@ class Source(Struct, gc=False):
 class RentierExt(Struct, gc=False):
     """ext.rentier: the clock of tests and replays, ns since 1970; 0 = none."""
 
-    now_ns: Annotated[int, Meta(ge=0, le=2**63 - 1), _MUST] = 0
+    now_ns: Annotated[int, Meta(ge=0, le=2**63 - 1), MUST] = 0
 
 
 class RequestExt(Struct, gc=False):

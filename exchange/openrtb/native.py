@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from exchange.openrtb.coerce import Problem, Reader, shown
-from exchange.openrtb.model import Count, Counts, Mimes, NeedCount
+from exchange.openrtb.kinds import Count, Counts, Mimes, NeedCount
 
 OWN_CODES: Final = 500  # this and above are agreed between the parties
 _SUBTYPES: Final = {1: range(10, 20), 2: range(20, 30), 3: range(30, 40)}  # contextsubtype by context

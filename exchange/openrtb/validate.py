@@ -15,7 +15,8 @@ import msgspec
 from exchange.openrtb import native
 from exchange.openrtb.codes import MEDIA
 from exchange.openrtb.coerce import PROBLEMS_MAX, Problem, Reader, encodable, shown
-from exchange.openrtb.model import SEGMENTS_MAX, TEXT_MAX, BidRequest, Imp
+from exchange.openrtb.kinds import SEGMENTS_MAX, TEXT_MAX
+from exchange.openrtb.model import BidRequest, Imp
 
 LENIENT_MAX_BYTES: Final = 1 << 20  # longer bodies must be right at once: the slow path takes its time
 _DECODE: Final = msgspec.json.Decoder(BidRequest).decode

@@ -1,0 +1,1 @@
+"""What a bid request states about person, place and slot: the attributes that targets ask about."""

@@ -1,0 +1,262 @@
+"""A bid request as the query `q` of audience/query.py, in a few microseconds.
+
+Only attributes that some target mentions are read; the others stay as `query.blank` has them. What publishers repeat
+is remembered by its texts: slots, categories, domains, lists of refusals. All of it is forgotten when the vocabulary
+grows, for a value that was OTHER may have a number now. `query.query_of` is the twin that reads views instead.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from struct import Struct as Packer
+from typing import Any, Final
+
+from exchange.audience import query as qy
+from exchange.audience.attributes import ATTRIBUTES, HOURS, SET, TEXT
+from exchange.audience.target import given
+from exchange.audience.vocabulary import FIRST, OTHER, Vocabulary
+from exchange.facts.sources import IMP, PERSON, Parts, cats_of, hour_of_week, refused_of, with_parents
+from exchange.openrtb.model import BidRequest, Imp
+
+MEMO_MAX: Final = 4_096  # slots, domains, category lists and lists of refusals remembered, of each
+NAMES_MAX: Final = 256  # texts in a list that is remembered
+NOBODY: Final = 0  # the number of no advertiser: what a wseat without one of ours admits
+_PACKERS: Final = [Packer(f"={n}q") for n in range(512)]
+_PACK_HEAD: Final = _PACKERS[qy.IMP_SLOTS].pack
+_PACK_ONE: Final = _PACKERS[1].pack
+_BLANK: Final = qy.blank()
+_REST: Final = tuple(_BLANK[qy.IMP_SLOTS :])  # the head behind the slots of the request
+_RECORD: Final = _BLANK[qy.IMP_SLOTS : qy.ADVERTISER_SLOTS]
+_FLOOR: Final = qy.SLOT["floor"] - qy.IMP_SLOTS
+_HOUR: Final = qy.SLOT["hour"]
+_AGE: Final = qy.SLOT["age"]
+_CATEGORY: Final = qy.SLOT["category"]
+_UNDER: Final = qy.SLOT["under"]
+
+Numbers = tuple[int, ...]
+
+
+class _Slot:
+    """An imp encoded but for its floor: its lists, its record, where in that they are named; packed for a lone imp."""
+
+    __slots__ = ("after", "before", "lists", "named", "record")
+
+    def __init__(self, lists: list[int], record: list[int], named: list[int]) -> None:
+        self.lists, self.record, self.named = lists, record, named
+        alone = [*_REST, *lists, *self.placed(qy.HEAD)]
+        cut = len(alone) - qy.IMP_WIDTH + _FLOOR
+        self.before, self.after = pack(alone[:cut]), pack(alone[cut + 1 :])
+
+    def placed(self, first: int) -> list[int]:
+        """The record of the imp whose lists begin at q[first]."""
+        record = self.record.copy()
+        for at in self.named:
+            record[at] += first
+        return record
+
+
+class Encoder:
+    """Encodes requests for one vocabulary. `sellers` must be told whom badv, bseat and wseat may name."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.version = -1
+        self.domains: Mapping[str, Collection[int]] = {}
+        self.seats: Mapping[str, Collection[int]] = {}
+        self._renew()
+
+    def sellers(self, domains: Mapping[str, Collection[int]], seats: Mapping[str, Collection[int]]) -> None:
+        """Set the advertisers by domain (`creatives.refusers`) and by seat; numbers count from 1. Call on change."""
+        self.domains, self.seats = domains, seats
+        self.domain_names = frozenset(domains)
+        self._barred: dict[tuple[Sequence[str], Sequence[str]], Numbers] = {}
+
+    def _renew(self) -> None:
+        """Forget what is remembered, and read what is mentioned by now."""
+        vocabulary, mentioned = self.vocabulary, self.vocabulary.mentioned
+        self.version = vocabulary.version
+        self.texts = [
+            (qy.SLOT[a.name], vocabulary.ids[a.name], PERSON[a.name])
+            for a in ATTRIBUTES
+            if a.level == "request" and a.kind == TEXT and a.name in mentioned
+        ]
+        self.of_imp = [
+            (a, qy.SLOT[a.name] - qy.IMP_SLOTS) for a in ATTRIBUTES if a.level == "imp" and a.name in mentioned
+        ]
+        self.hour, self.age, self.floor = "hour" in mentioned, "age" in mentioned, "floor" in mentioned
+        self.seg, self.category, self.under = "seg" in mentioned, "category" in mentioned, "under" in mentioned
+        self.blocked = "blocked" in mentioned
+        self._slots: dict[tuple[Any, ...], _Slot] = {}
+        self._cats: dict[tuple[str, ...], Numbers] = {}
+        self._unders: dict[str, Numbers] = {}
+        self._refused: dict[tuple[str, ...], Numbers] = {}
+        self.sellers(self.domains, self.seats)
+
+    def encode(self, request: BidRequest, parts: Parts, floors_nano: Sequence[int]) -> bytes:
+        """The query of a request: int64 in native order. floors_nano: of each imp, in the ledger's currency."""
+        if self.vocabulary.version != self.version:
+            self._renew()
+        head = [0] * qy.IMP_SLOTS
+        for slot, ids, of in self.texts:
+            value = of(request, parts)
+            if value:
+                head[slot] = ids.get(value, OTHER)
+        if self.hour:
+            head[_HOUR] = FIRST + hour_of_week(parts.minute)
+        age = PERSON["age"](request, parts) if self.age else None
+        head[_AGE] = qy.NO_NUMBER if age is None else age
+        imps = request.imp
+        head[qy.N_IMPS] = n_imps = len(imps)
+        refused = self._bcat(request.bcat) if self.blocked and request.bcat else ()
+        if n_imps == 1:
+            one = self._slot(request, imps[0], refused)
+            floor = _PACK_ONE(floors_nano[0] if self.floor else qy.NO_NUMBER)
+            middle = one.before + floor + one.after
+            at = qy.HEAD + len(one.lists)
+            head[qy.IMPS] = at
+        else:
+            middle, head[qy.IMPS] = self._imps(request, floors_nano, refused)
+            at = head[qy.IMPS]
+        at += n_imps * qy.IMP_WIDTH
+        rest: list[int] = []
+        if request.badv or request.bseat or request.wseat:
+            at = self._sides(request, head, rest, at)
+        if self.category or self.under:
+            at = self._sets(request, parts, head, rest, at)
+        head[qy.SEG] = at  # also where nobody asks: the people store adds to it
+        if self.seg and parts.user is not None and parts.user.data:
+            numbers = qy.numbers_of(self.vocabulary, "seg", PERSON["seg"](request, parts))
+            head[qy.SEG + 1] = len(numbers)
+            at += len(numbers)
+            rest += numbers
+        head[qy.LENGTH] = at
+        return _PACK_HEAD(*head) + middle + pack(rest) if rest else _PACK_HEAD(*head) + middle
+
+    # ---- lists of the request ----------------------------------------------------------------------------
+
+    def _sides(self, request: BidRequest, head: list[int], rest: list[int], at: int) -> int:
+        """Write whom the publisher refuses and admits. Returns where the next list lies."""
+        barred = self._advertisers_barred(request.badv, request.bseat)
+        head[qy.BARRED], head[qy.BARRED + 1] = at, len(barred)
+        rest += barred
+        at += len(barred)
+        if request.wseat:
+            wanted = sorted({each for seat in request.wseat for each in self.seats.get(seat, ())}) or [NOBODY]
+            head[qy.WANTED], head[qy.WANTED + 1] = at, len(wanted)
+            rest += wanted
+            at += len(wanted)
+        return at
+
+    def _advertisers_barred(self, badv: tuple[str, ...], bseat: tuple[str, ...]) -> Numbers:
+        found = self._barred.get((badv, bseat))
+        if found is None:
+            named = self.domain_names.intersection(map(str.lower, badv))
+            barred = {each for name in named for each in self.domains[name]}
+            barred.update(each for seat in bseat for each in self.seats.get(seat, ()))
+            found = tuple(sorted(barred))
+            _keep(self._barred, (badv, bseat), found, len(badv) + len(bseat))
+        return found
+
+    def _sets(self, request: BidRequest, parts: Parts, head: list[int], rest: list[int], at: int) -> int:
+        """Write the place's categories and the domains above it. Returns where the next list lies."""
+        if self.category and (cats := cats_of(parts)):
+            found = self._cats.get(cats)
+            if found is None:
+                found = self._numbers("category", with_parents(cats))
+                _keep(self._cats, cats, found, len(cats))
+            head[_CATEGORY], head[_CATEGORY + 1] = at, len(found)
+            rest += found
+            at += len(found)
+        if self.under and (domain := PERSON["domain"](request, parts)):
+            found = self._unders.get(domain)
+            if found is None:
+                found = self._numbers("under", given("under", {"domain": domain}))
+                _keep(self._unders, domain, found, 1)
+            head[_UNDER], head[_UNDER + 1] = at, len(found)
+            rest += found
+            at += len(found)
+        return at
+
+    def _bcat(self, bcat: tuple[str, ...]) -> Numbers:
+        """What is blocked in every imp, as `numbers_of` has it."""
+        found = self._refused.get(bcat)
+        if found is None:
+            found = self._numbers("blocked", map(str.upper, bcat))
+            _keep(self._refused, bcat, found, len(bcat))
+        return found
+
+    def _numbers(self, attribute: str, values: Iterable[str]) -> Numbers:
+        return tuple(qy.numbers_of(self.vocabulary, attribute, values))
+
+    # ---- imps --------------------------------------------------------------------------------------------
+
+    def _imps(self, request: BidRequest, floors_nano: Sequence[int], refused: Numbers) -> tuple[bytes, int]:
+        """The rest of the head, the lists and records of several imps; and where the records begin."""
+        lists, records, first = [*_REST], [], qy.IMP_SLOTS
+        for imp, floor_nano in zip(request.imp, floors_nano, strict=True):
+            each = self._slot(request, imp, refused)
+            record = each.placed(first + len(lists))
+            if self.floor:
+                record[_FLOOR] = floor_nano
+            lists += each.lists
+            records += record
+        return pack(lists + records), first + len(lists)
+
+    def _slot(self, request: BidRequest, imp: Imp, refused: Numbers) -> _Slot:
+        """An imp encoded; the usual ones, banners without more ado, are remembered."""
+        banner = imp.banner
+        if (
+            banner is None
+            or imp.pmp is not None
+            or imp.metric
+            or banner.battr
+            or imp.video is not None
+            or imp.native is not None
+            or imp.audio is not None
+            or len(banner.format) > NAMES_MAX
+        ):
+            return self._made(request, imp, refused)
+        formats = tuple([(each.w, each.h) for each in banner.format]) if banner.format else ()
+        key = (banner.w, banner.h, banner.pos, imp.secure, formats, refused)
+        found = self._slots.get(key)
+        if found is None:
+            found = self._made(request, imp, refused)
+            _keep(self._slots, key, found, len(refused))
+        return found
+
+    def _made(self, request: BidRequest, imp: Imp, refused: Numbers) -> _Slot:
+        """An imp encoded attribute by attribute."""
+        lists: list[int] = []
+        record, named = _RECORD.copy(), []
+        for attribute, at in self.of_imp:
+            name = attribute.name
+            if attribute.kind == SET:
+                if name == "blocked":
+                    both = {*refused, *qy.numbers_of(self.vocabulary, name, refused_of(imp))}
+                    numbers = sorted(both - {OTHER}) or sorted(both)
+                else:
+                    numbers = qy.numbers_of(self.vocabulary, name, IMP[name](request, imp, 0))
+                record[at], record[at + 1] = len(lists), len(numbers)
+                named.append(at)
+                lists += numbers
+            elif name == "floor":
+                continue  # written for each imp
+            elif attribute.kind in (TEXT, HOURS):
+                value = IMP[name](request, imp, 0)
+                record[at] = self.vocabulary.ids[name].get(value, OTHER) if value else 0
+            else:
+                number = IMP[name](request, imp, 0)
+                record[at] = qy.NO_NUMBER if number is None else number
+        return _Slot(lists, record, named)
+
+
+def pack(numbers: Sequence[int]) -> bytes:
+    """Integers as int64 bytes."""
+    n = len(numbers)
+    return _PACKERS[n].pack(*numbers) if n < len(_PACKERS) else Packer(f"={n}q").pack(*numbers)
+
+
+def _keep(memo: dict[Any, Any], key: Any, value: Any, names: int) -> None:
+    """Remember a value, unless its key is long; a full memory starts anew."""
+    if names <= NAMES_MAX:
+        if len(memo) >= MEMO_MAX:
+            memo.clear()
+        memo[key] = value

@@ -41,6 +41,7 @@ from exchange.quotes import (
 
 NAMES_PER_ENDPOINT: Final = 20_000  # seats and advertisers that one endpoint may bring, per run
 BURLS_MAX: Final = 65_536  # remote wins whose burl waits for the impression
+PERSON_ROOM: Final = 8 * 2_048  # bytes behind a query for what the people store knows of the person
 _SOLD: Final = mk.packer(mk.SOLD)
 _REMOTE: Final = mk.packer(mk.REMOTE)
 _MSGPACK: Final = msgspec.msgpack.Encoder().encode
@@ -106,12 +107,16 @@ class Line:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         self.landings = {offer.id: offer.landing for offer in self.offers}
-        arrays = venue.arrays
+        self._take()
+
+    def _take(self) -> None:
+        """Take the buffers that requests are written to, wherever they lie now."""
+        arrays = self.venue.arrays
         self._query, self._opportunities, self._remote, self._sold, self._asked = (
             arrays[name].reshape(-1).view(np.uint8).data
             for name in ("query", "opportunities", "remote", "sold", "asked")
         )
-        self._n_remote = venue.record["n_remote"]
+        self._n_remote = self.venue.record["n_remote"]
 
     # ---- before the auction ------------------------------------------------------------------------------------
 
@@ -146,7 +151,12 @@ class Line:
         return forward(opened.body, tmax_ms, opened.format, floors)
 
     def _load(self, opened: Opened) -> None:
-        """Put a request's integers where the compiled step reads them."""
+        """Put a request's integers where the compiled step reads them; anew when a target brought new words since."""
+        if opened.version != self.venue.targets.vocabulary.version:
+            opened = self.opportunities.read(opened.request, opened.body, opened.now_ns)
+        if len(opened.query) + PERSON_ROOM > len(self._query):
+            self.venue.widen(len(opened.query) + PERSON_ROOM)
+            self._take()
         self._query[: len(opened.query)] = opened.query
         self._opportunities[: len(opened.opportunities)] = opened.opportunities
 

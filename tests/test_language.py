@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from exchange.audience.index import Line, build
+from exchange.audience.match import match
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.audience.index import Line, build
 from exchange.audience.language import (
     INCLUDES_MAX,
     LEAVES_MAX,
@@ -24,7 +25,6 @@ from exchange.audience.language import (
     parse,
     size_of,
 )
-from exchange.audience.match import match
 from exchange.openrtb.codes import DEVICES, MEDIA
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "targeting.md").read_text()

@@ -11,10 +11,12 @@ from exchange.audience.language import TargetError, read_target
 from exchange.audience.target import And, Clause, Leaf, Target, leaves_of
 from exchange.audience.targets import Targets
 from exchange.config import Campaign, Config, ConfigError, Creative
+from exchange.facts.creatives import fits_of, tags_of
+from exchange.openrtb import codes
 from exchange.openrtb.screen import insecure
 from exchange.rent.names import Names
 
-INSECURE: Final = "insecure"  # tag of an ad whose markup loads over http; blocked where imp.secure is 1
+MEDIA_CODE: Final = {name: code for code, name in codes.MEDIA.items()}
 
 
 class Ad:
@@ -44,7 +46,8 @@ class Ads:
         for creative in campaign.creative:
             ident = self.names.id("creative", f"{where}/{creative.id}")
             keys = fit_keys(creative)
-            tags = [number("blocked", tag) for tag in tags_of(creative)]
+            barring = tags_of(creative.cat, creative.attr, not loads_http(creative))
+            tags = [number("blocked", tag) for tag in sorted(barring)]
             fits = number("fit", keys[0]), number("fit", keys[-1])
             self.rows.append((creative.weight, *fits, ix, ident, len(self.tag_numbers), len(tags)))
             self.tag_numbers += tags
@@ -60,21 +63,13 @@ class Ads:
         return np.array(self.tag_numbers or [0], np.int64)
 
 
-def fit_keys(creative: Creative) -> list[str]:
+def fit_keys(creative: Creative) -> tuple[str, ...]:
     """What an imp must offer for a creative: its medium, a banner's size before it."""
-    if creative.type == "banner" and creative.w and creative.h:
-        return [f"banner {creative.w}x{creative.h}", "banner"]
-    return [creative.type]
+    size = (creative.w, creative.h) if creative.w and creative.h else None
+    return fits_of(MEDIA_CODE[creative.type], size)
 
 
-def tags_of(creative: Creative) -> list[str]:
-    """What a publisher may block a creative by: each category and its parent, attributes, markup that is not secure."""
-    cats = dict.fromkeys(c for cat in creative.cat for c in (cat, cat.split("-")[0]))
-    attrs = [f"attr {attr}" for attr in creative.attr]
-    return [*cats, *attrs, *([INSECURE] if _loads_http(creative) else [])]
-
-
-def _loads_http(creative: Creative) -> bool:
+def loads_http(creative: Creative) -> bool:
     """True when a creative's own markup or image is not https."""
     return creative.image.startswith("http:") or insecure(creative.html) or insecure(creative.adm)
 

@@ -231,7 +231,7 @@ class Encoder:
             if attribute.kind == SET:
                 if name == "blocked":
                     both = {*refused, *qy.numbers_of(self.vocabulary, name, refused_of(imp))}
-                    numbers = sorted(both - {OTHER}) or sorted(both)
+                    numbers = sorted(both - {OTHER})
                 else:
                     numbers = qy.numbers_of(self.vocabulary, name, IMP[name](request, imp, 0))
                 record[at], record[at + 1] = len(lists), len(numbers)

@@ -3,6 +3,10 @@
 Only attributes that some target mentions are read; the others stay as `query.blank` has them. What publishers repeat
 is remembered by its texts: slots, categories, domains, lists of refusals. All of it is forgotten when the vocabulary
 grows, for a value that was OTHER may have a number now. `query.query_of` is the twin that reads views instead.
+
+The buffer that carries a query has room for `lists_max` integers of a request's lists and `lists_per_imp_max` of an
+imp's. Lists beyond that (thousands of values, all of them ours) are cut, on the safe side: where not all who are barred
+can be listed, nobody is admitted, and where an imp's lists are cut, no creative fits it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,6 +15,7 @@ from typing import Any, Final
 
 from exchange.audience import query as qy
 from exchange.audience.attributes import ATTRIBUTES, HOURS, SET, TEXT
+from exchange.audience.language import bare_domain
 from exchange.audience.target import given
 from exchange.audience.vocabulary import FIRST, OTHER, Vocabulary
 from exchange.facts.sources import IMP, PERSON, Parts, cats_of, hour_of_week, refused_of, with_parents
@@ -18,6 +23,8 @@ from exchange.openrtb.model import BidRequest, Imp
 
 MEMO_MAX: Final = 4_096  # slots, domains, category lists and lists of refusals remembered, of each
 NAMES_MAX: Final = 256  # texts in a list that is remembered
+SIDES_MAX: Final = 2_048  # advertisers listed as barred or wanted, of each request
+CATEGORIES_MAX: Final = 512
 NOBODY: Final = 0  # the number of no advertiser: what a wseat without one of ours admits
 _PACKERS: Final = [Packer(f"={n}q") for n in range(512)]
 _PACK_HEAD: Final = _PACKERS[qy.IMP_SLOTS].pack
@@ -26,6 +33,7 @@ _BLANK: Final = qy.blank()
 _REST: Final = tuple(_BLANK[qy.IMP_SLOTS :])  # the head behind the slots of the request
 _RECORD: Final = _BLANK[qy.IMP_SLOTS : qy.ADVERTISER_SLOTS]
 _FLOOR: Final = qy.SLOT["floor"] - qy.IMP_SLOTS
+_FIT: Final = qy.FIT - qy.IMP_SLOTS
 _HOUR: Final = qy.SLOT["hour"]
 _AGE: Final = qy.SLOT["age"]
 _CATEGORY: Final = qy.SLOT["category"]
@@ -56,15 +64,16 @@ class _Slot:
 class Encoder:
     """Encodes requests for one vocabulary. `sellers` must be told whom badv, bseat and wseat may name."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, lists_max: int = 4_096, lists_per_imp_max: int = 512) -> None:
         self.vocabulary = vocabulary
+        self.lists_max, self.lists_per_imp_max = lists_max, lists_per_imp_max
         self.version = -1
         self.domains: Mapping[str, Collection[int]] = {}
         self.seats: Mapping[str, Collection[int]] = {}
         self._renew()
 
     def sellers(self, domains: Mapping[str, Collection[int]], seats: Mapping[str, Collection[int]]) -> None:
-        """Set the advertisers by domain (`creatives.refusers`) and by seat; numbers count from 1. Call on change."""
+        """Set the advertisers by domain (`refusers`) and by seat; numbers count from 1. Call on change."""
         self.domains, self.seats = domains, seats
         self.domain_names = frozenset(domains)
         self._barred: dict[tuple[Sequence[str], Sequence[str]], Numbers] = {}
@@ -90,8 +99,13 @@ class Encoder:
         self._refused: dict[tuple[str, ...], Numbers] = {}
         self.sellers(self.domains, self.seats)
 
-    def encode(self, request: BidRequest, parts: Parts, floors_nano: Sequence[int]) -> bytes:
-        """The query of a request: int64 in native order. floors_nano: of each imp, in the ledger's currency."""
+    def encode(
+        self, request: BidRequest, parts: Parts, floors_nano: Sequence[int], known: Collection[str] = ()
+    ) -> bytes:
+        """The query of a request: int64 in native order.
+
+        floors_nano: of each imp, in the ledger's currency. known: segments of the person from elsewhere, by name.
+        """
         if self.vocabulary.version != self.version:
             self._renew()
         head = [0] * qy.IMP_SLOTS
@@ -116,14 +130,16 @@ class Encoder:
             middle, head[qy.IMPS] = self._imps(request, floors_nano, refused)
             at = head[qy.IMPS]
         at += n_imps * qy.IMP_WIDTH
+        lists = at
         rest: list[int] = []
         if request.badv or request.bseat or request.wseat:
             at = self._sides(request, head, rest, at)
         if self.category or self.under:
             at = self._sets(request, parts, head, rest, at)
         head[qy.SEG] = at  # also where nobody asks: the people store adds to it
-        if self.seg and parts.user is not None and parts.user.data:
-            numbers = qy.numbers_of(self.vocabulary, "seg", PERSON["seg"](request, parts))
+        if self.seg and (known or parts.user is not None and parts.user.data):
+            numbers = qy.numbers_of(self.vocabulary, "seg", (*PERSON["seg"](request, parts), *known))
+            numbers = numbers[: self.lists_max - (at - lists)]
             head[qy.SEG + 1] = len(numbers)
             at += len(numbers)
             rest += numbers
@@ -135,15 +151,19 @@ class Encoder:
     def _sides(self, request: BidRequest, head: list[int], rest: list[int], at: int) -> int:
         """Write whom the publisher refuses and admits. Returns where the next list lies."""
         barred = self._advertisers_barred(request.badv, request.bseat)
+        if len(barred) > SIDES_MAX:
+            barred, wanted = (), [NOBODY]
+        elif request.wseat:
+            wanted = sorted({each for seat in request.wseat for each in self.seats.get(seat, ())}) or [NOBODY]
+        else:
+            wanted = []
         head[qy.BARRED], head[qy.BARRED + 1] = at, len(barred)
         rest += barred
         at += len(barred)
-        if request.wseat:
-            wanted = sorted({each for seat in request.wseat for each in self.seats.get(seat, ())}) or [NOBODY]
-            head[qy.WANTED], head[qy.WANTED + 1] = at, len(wanted)
-            rest += wanted
-            at += len(wanted)
-        return at
+        wanted = wanted[:SIDES_MAX]
+        head[qy.WANTED], head[qy.WANTED + 1] = at, len(wanted)
+        rest += wanted
+        return at + len(wanted)
 
     def _advertisers_barred(self, badv: tuple[str, ...], bseat: tuple[str, ...]) -> Numbers:
         found = self._barred.get((badv, bseat))
@@ -160,7 +180,7 @@ class Encoder:
         if self.category and (cats := cats_of(parts)):
             found = self._cats.get(cats)
             if found is None:
-                found = self._numbers("category", with_parents(cats))
+                found = self._numbers("category", with_parents(cats))[:CATEGORIES_MAX]
                 _keep(self._cats, cats, found, len(cats))
             head[_CATEGORY], head[_CATEGORY + 1] = at, len(found)
             rest += found
@@ -176,12 +196,16 @@ class Encoder:
         return at
 
     def _bcat(self, bcat: tuple[str, ...]) -> Numbers:
-        """What is blocked in every imp, as `numbers_of` has it."""
+        """What of ours is blocked in every imp."""
         found = self._refused.get(bcat)
         if found is None:
-            found = self._numbers("blocked", map(str.upper, bcat))
+            found = tuple(self._tags(map(str.upper, bcat)))
             _keep(self._refused, bcat, found, len(bcat))
         return found
+
+    def _tags(self, tags: Iterable[str]) -> list[int]:
+        """The numbers of tags of our creatives: what else is blocked does not matter."""
+        return [number for number in qy.numbers_of(self.vocabulary, "blocked", tags) if number != OTHER]
 
     def _numbers(self, attribute: str, values: Iterable[str]) -> Numbers:
         return tuple(qy.numbers_of(self.vocabulary, attribute, values))
@@ -230,8 +254,7 @@ class Encoder:
             name = attribute.name
             if attribute.kind == SET:
                 if name == "blocked":
-                    both = {*refused, *qy.numbers_of(self.vocabulary, name, refused_of(imp))}
-                    numbers = sorted(both - {OTHER})
+                    numbers = sorted({*refused, *self._tags(refused_of(imp))})
                 else:
                     numbers = qy.numbers_of(self.vocabulary, name, IMP[name](request, imp, 0))
                 record[at], record[at + 1] = len(lists), len(numbers)
@@ -245,7 +268,30 @@ class Encoder:
             else:
                 number = IMP[name](request, imp, 0)
                 record[at] = qy.NO_NUMBER if number is None else number
+        if len(lists) > self.lists_per_imp_max:
+            self._cut(record, named)
+            del lists[self.lists_per_imp_max :]
         return _Slot(lists, record, named)
+
+    def _cut(self, record: list[int], named: list[int]) -> None:
+        """Shorten what lies beyond an imp's room, and let no creative fit it: not all that is barred may be told."""
+        for at in named:
+            record[at] = min(record[at], self.lists_per_imp_max)
+            record[at + 1] = 0 if at == _FIT else min(record[at + 1], self.lists_per_imp_max - record[at])
+
+
+def refusers(domains: Mapping[int, Iterable[str]]) -> dict[str, tuple[int, ...]]:
+    """Advertisers by the entries of badv that refuse them: a domain of theirs or one above, also with `www.`.
+
+    domains: of each advertiser, by its number.
+    """
+    found: dict[str, set[int]] = {}
+    for advertiser, its in domains.items():
+        for domain in its:
+            for above in given("under", {"domain": bare_domain(domain)}):
+                for entry in (above, f"www.{above}"):
+                    found.setdefault(entry, set()).add(advertiser)
+    return {entry: tuple(sorted(advertisers)) for entry, advertisers in found.items()}
 
 
 def pack(numbers: Sequence[int]) -> bytes:

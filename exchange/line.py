@@ -41,7 +41,6 @@ from exchange.quotes import (
 
 NAMES_PER_ENDPOINT: Final = 20_000  # seats and advertisers that one endpoint may bring, per run
 BURLS_MAX: Final = 65_536  # remote wins whose burl waits for the impression
-PERSON_ROOM: Final = 8 * 2_048  # bytes behind a query for what the people store knows of the person
 _SOLD: Final = mk.packer(mk.SOLD)
 _REMOTE: Final = mk.packer(mk.REMOTE)
 _MSGPACK: Final = msgspec.msgpack.Encoder().encode
@@ -154,9 +153,6 @@ class Line:
         """Put a request's integers where the compiled step reads them; anew when a target brought new words since."""
         if opened.version != self.venue.targets.vocabulary.version:
             opened = self.opportunities.read(opened.request, opened.body, opened.now_ns)
-        if len(opened.query) + PERSON_ROOM > len(self._query):
-            self.venue.widen(len(opened.query) + PERSON_ROOM)
-            self._take()
         self._query[: len(opened.query)] = opened.query
         self._opportunities[: len(opened.opportunities)] = opened.opportunities
 

@@ -11,8 +11,7 @@ from msgspec import Struct
 from exchange import market as mk
 from exchange.auction.venue import Venue
 from exchange.audience.people import person_key
-from exchange.facts.creatives import refusers
-from exchange.facts.encode import Encoder
+from exchange.facts.encode import Encoder, refusers
 from exchange.facts.sources import offer_of, parts_of, person_id
 from exchange.openrtb import codes
 from exchange.openrtb.countries import ALPHA_2, packed

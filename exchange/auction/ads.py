@@ -1,6 +1,6 @@
 """The creatives of a market, and the targets of all who ask for an audience: campaigns, reserves, endpoints."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -11,12 +11,9 @@ from exchange.audience.language import TargetError, read_target
 from exchange.audience.target import And, Clause, Leaf, Target, leaves_of
 from exchange.audience.targets import Targets
 from exchange.config import Campaign, Config, ConfigError, Creative
-from exchange.facts.creatives import fits_of, tags_of
-from exchange.openrtb import codes
+from exchange.facts.sources import INSECURE, with_parents
 from exchange.openrtb.screen import insecure
 from exchange.rent.names import Names
-
-MEDIA_CODE: Final = {name: code for code, name in codes.MEDIA.items()}
 
 
 class Ad:
@@ -42,12 +39,12 @@ class Ads:
     def add(self, ix: int, me: Any, where: str, advertiser: str, domain: str, campaign: Campaign) -> None:
         """Add the creatives of campaign `ix` and say in its record `me` which they are."""
         number = self.targets.vocabulary.id
+        self.targets.vocabulary.mention("blocked")
         me["ad0"], me["n_ads"] = len(self.ads), len(campaign.creative)
         for creative in campaign.creative:
             ident = self.names.id("creative", f"{where}/{creative.id}")
             keys = fit_keys(creative)
-            barring = tags_of(creative.cat, creative.attr, not loads_http(creative))
-            tags = [number("blocked", tag) for tag in sorted(barring)]
+            tags = [number("blocked", tag) for tag in sorted(tags_of(creative))]
             fits = number("fit", keys[0]), number("fit", keys[-1])
             self.rows.append((creative.weight, *fits, ix, ident, len(self.tag_numbers), len(tags)))
             self.tag_numbers += tags
@@ -64,9 +61,16 @@ class Ads:
 
 
 def fit_keys(creative: Creative) -> tuple[str, ...]:
-    """What an imp must offer for a creative: its medium, a banner's size before it."""
-    size = (creative.w, creative.h) if creative.w and creative.h else None
-    return fits_of(MEDIA_CODE[creative.type], size)
+    """What an imp must offer for a creative: its medium, a banner's size before it (sources.IMP states the same)."""
+    if creative.type == "banner" and creative.w and creative.h:
+        return f"banner {creative.w}x{creative.h}", "banner"
+    return (creative.type,)
+
+
+def tags_of(creative: Creative) -> set[str]:
+    """What a publisher may block a creative by: its categories and those above, attributes, markup over http."""
+    attrs = {f"attr {number}" for number in creative.attr}
+    return with_parents(creative.cat) | attrs | ({INSECURE} if loads_http(creative) else set())
 
 
 def loads_http(creative: Creative) -> bool:

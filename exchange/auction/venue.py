@@ -20,7 +20,7 @@ from exchange.auction.formats import BIDDING
 from exchange.auction.models import Models
 from exchange.auction.positions import slot_rates
 from exchange.auction.terms import write_terms
-from exchange.audience.query import ROOM
+from exchange.audience.query import query_max
 from exchange.audience.targets import Targets
 from exchange.config import Config, ConfigError
 from exchange.rent.journal import Journal
@@ -117,7 +117,7 @@ class Venue:
         """Compile the targets of campaigns, reserves and endpoints, and list the creatives (ads.py)."""
         config = self.config
         others = len(config.auction.reserve) + len(config.endpoint)
-        self.targets = Targets(self.n_campaigns + 1, others, ROOM)
+        self.targets = Targets(self.n_campaigns + 1, others, query_max(config.server.imps_max))
         number = self.targets.vocabulary.id
         made = Ads(self.targets, self.names)
         ix = 0
@@ -356,12 +356,6 @@ class Venue:
         for name in ("people", "pairs", "contacts"):
             v[name] = self.arrays[name].ctypes.data
         st.rehash_into(self.record, people, pairs, contacts)
-
-    def widen(self, query_bytes: int) -> None:
-        """Make room for a query of this many bytes; server.body_max_bytes bounds what one request can name."""
-        self.targets.widen(-(-query_bytes // 8))
-        self._point_at_targets()
-        self.record["query"], self.record["query_max"] = self.targets.query.ctypes.data, self.targets.query.size
 
     def mark_own(self, advertiser: str, keys: NDArray[np.uint64]) -> None:
         """Put people on an advertiser's own list."""

@@ -29,7 +29,8 @@ LENGTH: Final = 2
 BARRED: Final = 4
 WANTED: Final = 6
 FIRST_SLOT: Final = 8
-ROOM: Final = 8_192  # integers of the buffer to begin with; a longer query widens it
+LISTS_MAX: Final = 4_096  # integers of the lists of one request: segments, categories, advertisers barred
+LISTS_PER_IMP_MAX: Final = 512  # and of one imp: sizes, deals, what is blocked
 NO_NUMBER: Final = -(2**62)
 ANYTHING: Final = NO_NUMBER - 1
 
@@ -60,6 +61,11 @@ LAST_CONTACT_DAYS: Final = SLOT["last_contact_days"]
 SEG: Final = SLOT["seg"]
 FIT: Final = SLOT["fit"]
 BLOCKED: Final = SLOT["blocked"]
+
+
+def query_max(imps_max: int) -> int:
+    """Room for the longest query of `imps_max` imps; who writes one cuts its lists to what is left."""
+    return HEAD + imps_max * (IMP_WIDTH + LISTS_PER_IMP_MAX) + LISTS_MAX
 
 
 def numbers_of(vocabulary: Vocabulary, attribute: str, values: Iterable[str]) -> list[int]:

@@ -102,11 +102,6 @@ class Targets:
         self._point()
         return self.n_others - 1
 
-    def widen(self, integers: int) -> None:
-        """A query buffer of at least so many integers; what it held is gone."""
-        self.query = np.zeros(max(integers, 2 * self.query.size), np.int64)
-        self._point()
-
     def settle(self) -> None:
         """Index what has been put so far."""
         self._point()

@@ -6,20 +6,25 @@ in UTF-8 (a byte order mark is allowed), read whole at start:
     user_id,segments              the header line is optional; any first line that begins with user_id is one
     u1,auto_intent,suv            one cell per segment,
     u2,"auto_intent|suv"          or one cell with bars between, or both
+    u3,-suv,van                   a leading minus takes a segment away
+    u4,-,urban                    a minus alone takes away all he had before
 
-Blank lines and empty cells are skipped, a person who stands twice gets the union. An own list needs the first
-column only. Errors name file and line.
+Blank lines and empty cells are skipped, a person who stands twice gets the union; what is said last of a person and a
+segment counts. An own list needs the first column only. Errors name file and line.
 """
 
 import csv
+from array import array
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from hashlib import blake2b
+from io import TextIOWrapper
 from pathlib import Path
 from sys import intern
 from typing import Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 FILE_MAX_BYTES: Final = 1 << 30
@@ -27,6 +32,12 @@ PEOPLE_MAX: Final = 5_000_000  # distinct people in a store, rows of an own list
 SEGMENTS_MAX: Final = 1_000  # of one person
 NAME_MAX_CHARS: Final = 253  # of a segment or a user id
 SALT_MAX_BYTES: Final = 64
+ROWS_MAX: Final = 4 * PEOPLE_MAX  # of a people file
+HEADERS: Final = ("user_id",)  # what the first cell of a header line says
+CLEAR: Final = -1  # Mentions.codes: everything the person had before
+_CELLS_MAX: Final = 1 << 16  # cells whose meaning is remembered while a file is read: files repeat theirs
+_TOLD_EVERY: Final = 8_192  # rows between two words on progress
+Progress = Callable[[int, int], None]  # bytes done, of all
 
 
 class PeopleError(ValueError):
@@ -72,40 +83,110 @@ class People:
         return self.by_key.get(key, ())
 
 
-def load_people(path: str | Path, key_of: Callable[[str], int]) -> People:
+class Mentions(Struct):
+    """What a people file says, row by row: of whom (`keys`), in which line, and how many `codes` belong to it.
+
+    A code is number << 1 | 1 if the segment is taken away, numbers counting `names`; or CLEAR.
+    """
+
+    path: Path
+    keys: "array[int]"  # uint64
+    lines: "array[int]"
+    counts: "array[int]"
+    codes: "array[int]"
+    names: list[str]
+
+
+def read_mentions(path: Path, key_of: Callable[[str], int], progress: Progress | None = None) -> Mentions:
     """Read a people file. `key_of` makes the key of a user id, e.g. `partial(person_key, salt)`.
 
-    Raises PeopleError for a file that cannot be read, a malformed row, or more than the limits atop this file.
+    Raises PeopleError for a file that cannot be read, a malformed row, or more rows than ROWS_MAX.
     """
+    said = Mentions(path, array("Q"), array("L"), array("H"), array("i"), [])
+    numbers: dict[str, int] = {}
+    known: dict[str, tuple[int, ...]] = {}
+    for where, cells in _rows(path, progress):
+        before = len(said.codes)
+        key = key_of(_name(where, "user id", cells[0]))
+        for cell in cells[1:]:
+            codes = known.get(cell)
+            if codes is None:
+                if len(known) >= _CELLS_MAX:
+                    known.clear()
+                codes = known[cell] = _codes(where, cell, numbers)
+            said.codes.extend(codes)
+        count = len(said.codes) - before
+        if not count:
+            raise PeopleError(f"{where}: no segment: expected user_id,segment,.. or user_id,a|b|c")
+        if count > SEGMENTS_MAX:
+            raise PeopleError(f"{where}: {count} segments of one person: at most {SEGMENTS_MAX}")
+        said.keys.append(key)
+        said.counts.append(count)
+        said.lines.append(int(where.rpartition(":")[2]))
+        if len(said.keys) > ROWS_MAX:
+            raise PeopleError(f"{where}: more than {ROWS_MAX} rows")
+    said.names = list(numbers)
+    return said
+
+
+def _codes(where: str, cell: str, numbers: dict[str, int]) -> tuple[int, ...]:
+    """What a cell says; new names get the next number."""
+    found = []
+    for part in cell.split("|"):
+        text = part.strip()
+        if text == "-":
+            found.append(CLEAR)
+        elif text:
+            less = text.startswith("-")
+            name = intern(_name(where, "segment", text[less:]))
+            found.append(numbers.setdefault(name, len(numbers)) << 1 | less)
+    return tuple(found)
+
+
+def load_people(path: str | Path, key_of: Callable[[str], int]) -> People:
+    """Read a people file into memory. Raises PeopleError as `read_mentions`, and beyond the limits atop this file."""
+    said = read_mentions(Path(path), key_of)
     by_key: dict[int, tuple[str, ...]] = {}
     shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # equal sets of segments are kept once
-    for where, cells in _rows(Path(path)):
-        key = key_of(_name(where, "user id", cells[0]))
+    at = 0
+    for key, line, count in zip(said.keys, said.lines, said.counts, strict=True):
         found = set(by_key.get(key, ()))
-        before = len(found)
-        for cell in cells[1:]:
-            for name in cell.split("|"):
-                if name.strip():
-                    found.add(intern(_name(where, "segment", name)))
-        if len(found) == before and not any(cell.strip(" |") for cell in cells[1:]):
-            raise PeopleError(f"{where}: no segment: expected user_id,segment,.. or user_id,a|b|c")
+        for code in said.codes[at : at + count]:
+            if code == CLEAR:
+                found.clear()
+            elif code & 1:
+                found.discard(said.names[code >> 1])
+            else:
+                found.add(said.names[code >> 1])
+        at += count
         if len(found) > SEGMENTS_MAX:
-            raise PeopleError(f"{where}: {len(found)} segments of one person: at most {SEGMENTS_MAX}")
+            raise PeopleError(f"{path}:{line}: {len(found)} segments of one person: at most {SEGMENTS_MAX}")
         names = tuple(sorted(found))
         by_key[key] = shared.setdefault(names, names)
         if len(by_key) > PEOPLE_MAX:
-            raise PeopleError(f"{where}: more than {PEOPLE_MAX} people")
-    return People(by_key)
+            raise PeopleError(f"{path}:{line}: more than {PEOPLE_MAX} people")
+    return People({key: names for key, names in by_key.items() if names})
 
 
-def load_own_list(path: str | Path, key_of: Callable[[str], int]) -> NDArray[np.uint64]:
+def load_own_list(
+    path: str | Path,
+    key_of: Callable[[str], int],
+    read: Callable[[str], str] | None = None,
+    headers: tuple[str, ...] = HEADERS,
+    progress: Progress | None = None,
+) -> NDArray[np.uint64]:
     """The keys of an advertiser's own customers, sorted, each once: uint64[n].
 
-    Reads the first column of a CSV. Raises PeopleError as `load_people` does.
+    Reads the first column of a CSV. `read` makes the text that names the person of a cell, ValueError where it cannot.
+    Raises PeopleError as `read_mentions` does, and beyond PEOPLE_MAX rows.
     """
-    keys: list[int] = []
-    for where, cells in _rows(Path(path)):
-        keys.append(key_of(_name(where, "user id", cells[0])))
+    keys = array("Q")
+    for where, cells in _rows(Path(path), progress, headers):
+        text = _name(where, "user id", cells[0])
+        try:
+            keys.append(key_of(text if read is None else read(text)))
+        except ValueError as error:
+            raise PeopleError(f"{where}: {error}") from None
         if len(keys) > PEOPLE_MAX:
             raise PeopleError(f"{where}: more than {PEOPLE_MAX} rows")
     return np.unique(np.array(keys, np.uint64))
@@ -123,19 +204,24 @@ def _name(where: str, what: str, text: str) -> str:
     return text
 
 
-def _rows(path: Path) -> Iterator[tuple[str, list[str]]]:
+def _rows(
+    path: Path, progress: Progress | None = None, headers: tuple[str, ...] = HEADERS
+) -> Iterator[tuple[str, list[str]]]:
     """The rows of a CSV that hold something, each with its `file:line`, without the header."""
     first = True
     reader = None
     try:
-        if path.stat().st_size > FILE_MAX_BYTES:
-            raise PeopleError(f"{path}: {path.stat().st_size} bytes: at most {FILE_MAX_BYTES}")
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        size = path.stat().st_size
+        if size > FILE_MAX_BYTES:
+            raise PeopleError(f"{path}: {size} bytes: at most {FILE_MAX_BYTES}")
+        with path.open("rb") as raw, TextIOWrapper(raw, "utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             for cells in reader:
                 if not any(cell.strip() for cell in cells):
                     continue
-                if not first or cells[0].strip().lower() != "user_id":
+                if progress is not None and reader.line_num % _TOLD_EVERY == 0:
+                    progress(raw.tell(), size)
+                if not first or cells[0].strip().lower() not in headers:
                     yield f"{path}:{reader.line_num}", cells
                 first = False
     except OSError as error:

@@ -31,6 +31,7 @@ def check(config: Config, name: str) -> None:
     if config.server.awards_max & (config.server.awards_max - 1):
         raise ConfigError(f"{name}: server.awards_max = {config.server.awards_max}: expected a power of two")
     _unique(name, "advertiser.name", [a.name for a in config.advertiser])
+    _check_segments(config, name)
     _unique(name, "endpoint.name", [e.name for e in config.endpoint])
     _unique(name, "advertiser.domains", [d for a in config.advertiser for d in a.domains])
     _check_texts(config, name)
@@ -55,6 +56,20 @@ def check(config: Config, name: str) -> None:
         _check_campaigns(advertiser, name)
     if config.theory is not None:
         _check_theory(config, config.theory, name)
+
+
+def _check_segments(config: Config, name: str) -> None:
+    """Segments by rule: names that a people file could give, advertisers that there are."""
+    _unique(name, "segment.name", [segment.name for segment in config.segment])
+    advertisers = tuple(advertiser.name for advertiser in config.advertiser)
+    for segment in config.segment:
+        text = segment.name
+        if not text.isprintable() or text != text.strip() or text.startswith("-") or "|" in text:
+            raise ConfigError(
+                f"{name}: segment.name = {text!r}: expected a printable name without |, a leading - or outer spaces"
+            )
+        if segment.advertiser:
+            _choice(name, f"segment {text}: advertiser", segment.advertiser, advertisers)
 
 
 def _check_theory(config: Config, theory: Theory, name: str) -> None:

@@ -173,6 +173,23 @@ class Campaign(Struct, forbid_unknown_fields=True):
     creative: list[Creative] = []
 
 
+class People(Struct, forbid_unknown_fields=True):
+    """[people]: what is remembered of people between requests (docs/people.md)."""
+
+    remember: bool = False  # segments that a request states are added to the store
+    segments_max: Annotated[int, Meta(ge=1, le=1_000)] = 1_000  # of one person in the store; more are not remembered
+    rules_at_start: bool = False  # evaluate the [[segment]]s when the exchange starts
+
+
+class Segment(Struct, forbid_unknown_fields=True):
+    """[[segment]]: a segment by rule, found in the journal."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=253)]
+    rule: str  # contacts >= 3 and last_contact_days >= 30
+    advertiser: str = ""  # whose contacts, clicks, conversions; empty = of all together
+    within_days: Annotated[int, Meta(ge=0, le=3_650)] = 0  # contacts, clicks, conversions of the last days; 0 = all
+
+
 class Advertiser(Struct, forbid_unknown_fields=True):
     """[[advertiser]]: the brand; owns domains, its own-list and the contact counters."""
 
@@ -254,6 +271,8 @@ class Config(Struct, forbid_unknown_fields=True):
     fees: Fees = field(default_factory=Fees)
     rates: dict[Annotated[str, Meta(pattern="^[A-Z]{3}$")], Positive] = {}  # USD = 0.92: one dollar in ledger currency
     audiences: dict[str, str] = {}  # named targets, used as @name
+    people: People = field(default_factory=People)
+    segment: list[Segment] = []
     advertiser: list[Advertiser] = []
     endpoint: list[Endpoint] = []
     population: Population = field(default_factory=Population)
@@ -272,6 +291,8 @@ STRUCTS = (
     Reserve,
     Distribution,
     Campaign,
+    People,
+    Segment,
     Advertiser,
     Endpoint,
     Population,

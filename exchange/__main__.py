@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exchange import __version__, compiled
+from exchange.people import command as people
 from exchange.tournament import command as tournament
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     _running(command)
     _reading(command)
     _learning(command)
+    people.add_people_commands(command, lambda args: print(people.text(args)))
     command("warm", _warm, "Compile every kernel now, so that the next start is quick.", "rentier warm")
     return top
 

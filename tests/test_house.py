@@ -27,7 +27,7 @@ RANKS = [
     {"line"},
     {"simulate", "live", "explain", "new"},
     {"serve", "load", "theory"},
-    {"tournament"},
+    {"tournament", "people"},
     {"__main__"},
 ]
 NUMBA_ROOMS = {"memory", "state", "awards", "audience", "auction", "rent", "bidding", "randomness", "population", "simulate"}

@@ -9,7 +9,7 @@ docs/targeting.md has the conditions, the attributes and examples. What a leaf m
 becomes clauses in normal.py, the way back to text in text.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from exchange.audience.attributes import BY_NAME, HOURS, NUMBER, SET, TEXT, WORDS
@@ -67,13 +67,18 @@ class _Known:
 
 
 class _Parser(Reader):
-    """One pass over one text. `placed` has the token each leaf came from; `deepest` the most parentheses around one."""
+    """One pass over one text.
+
+    placed: the token each leaf came from, leaves as they are once negation is pushed to them; deepest: the most
+    parentheses around a leaf; negative: whether an odd number of `not` stands before what is read.
+    """
 
     def __init__(self, text: str, known: _Known, within: tuple[str, ...] = ()) -> None:
         super().__init__(text, within)
         self.known = known
         self.placed: dict[Leaf, Token] = {}
         self.n_leaves = self.deepest = 0
+        self.negative = False
         self.result: Tree = ALWAYS
         if self.coming.kind != "end":
             self.result = self.either(0)
@@ -96,9 +101,10 @@ class _Parser(Reader):
 
     def factor(self, depth: int) -> Tree:
         """One part, with `not` before it or without."""
-        start, negated = self.coming, False
+        start, negated, outside = self.coming, False, self.negative
         while self.take("not"):
             negated = not negated
+        self.negative = outside != negated
         token = self.next()
         if token.kind == "sign" and token.text == "(":
             if depth == DEPTH_MAX:
@@ -110,23 +116,23 @@ class _Parser(Reader):
             found = self.named(token, depth)
         elif token.kind == "word" and token.text in WORDS:
             found = self.leaf(token)
-            self.count(token, 1 if isinstance(found, Leaf) else len(list(leaves_of(found))))
-            for leaf in leaves_of(found):
-                self.placed.setdefault(leaf, token)
+            self.place(token, found, leaves_of(found))
         else:
             self.expected(token, STARTS, "unknown attribute")
-        self.deepest = max(self.deepest, depth)
+        self.deepest, self.negative = max(self.deepest, depth), outside
         if not negated:
             return found
         if found == ALWAYS:
             self.fail(start, "`not` of everyone is nobody")
         return found.part if isinstance(found, Not) else Not(found)
 
-    def count(self, token: Token, leaves: int) -> None:
-        """Refuse what is beyond the limit."""
-        self.n_leaves += leaves
+    def place(self, token: Token, tree: Tree, leaves: Iterable[Leaf]) -> None:
+        """Note where the leaves of a tree come from; refuse what is beyond the limit."""
+        self.n_leaves += sum(1 for _ in leaves_of(tree))
         if self.n_leaves > LEAVES_MAX:
             self.fail(token, f"more than {LEAVES_MAX} leaves (`all of` counts one per value)")
+        for leaf in leaves:
+            self.placed.setdefault(complement(leaf) if self.negative else leaf, token)
 
     def named(self, token: Token, depth: int) -> Tree:
         """The tree of a named audience; each text is read once, whatever the nesting."""
@@ -143,13 +149,10 @@ class _Parser(Reader):
         if name not in known.read:
             known.read[name] = _Parser(known.audiences[name], known, path)
         inner = known.read[name]
-        leaves = list(leaves_of(inner.result))
-        self.count(token, len(leaves))
+        self.place(token, inner.result, inner.placed)
         if depth + inner.deepest > DEPTH_MAX:
             self.fail(token, f"parentheses nested more than {DEPTH_MAX} deep, named audiences expanded")
         self.deepest = max(self.deepest, depth + inner.deepest)
-        for leaf in leaves:
-            self.placed.setdefault(leaf, token)
         return inner.result
 
     # ---- leaves ------------------------------------------------------------------------------------------------
@@ -246,11 +249,10 @@ def read_target(text: str, audiences: Mapping[str, str] | None = None, relative:
 
 def _refuse(parser: _Parser, conflicts: Sequence[Sequence[Leaf]]) -> NoReturn:
     """Say which leaves contradict each other, at the last leaf of the first conflict."""
-    placed = {complement(leaf): token for leaf, token in parser.placed.items()} | parser.placed
     of_attribute = {leaf.attribute: token for leaf, token in parser.placed.items()}
 
     def place(leaf: Leaf) -> Token:
-        return placed.get(leaf) or of_attribute[leaf.attribute]
+        return parser.placed.get(leaf) or of_attribute[leaf.attribute]
 
     in_order = [sorted(leaves, key=lambda leaf: place(leaf).at) for leaves in conflicts]
     texts = [" and ".join(f"`{leaf_text(leaf)}`" for leaf in leaves) for leaves in in_order[:CONFLICTS_SHOWN]]

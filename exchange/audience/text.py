@@ -11,6 +11,7 @@ from exchange.audience.target import FAR, And, Leaf, Not, Or, Tree, View, leaf_h
 from exchange.audience.words import BAREWORD
 
 SUFFIXED: Final = "under"  # written `domain under [..]`
+LISTED_MAX: Final = 16  # numbers of several ranges that are written one by one
 WORKDAYS: Final = range(5)
 WEEKEND: Final = range(5, 7)
 
@@ -123,18 +124,17 @@ def _number_text(leaf: Leaf) -> str:
     if not leaf.missing:
         return _ranges_text(name, leaf.values)
     inside = complement(leaf).values
-    points = all(low == high for low, high in inside)
-    if points and len(inside) == 1:
+    if len(inside) == 1 and inside[0][0] == inside[0][1]:
         return f"{name} != {number_text(name, inside[0][0])}"
-    if points or (len(inside) == 1 and inside[0][0] != -FAR and inside[0][1] != FAR):
-        return _ranges_text(name, inside).replace(name, f"{name} not", 1)
     text = _ranges_text(name, inside)
+    if text.startswith((f"{name} between", f"{name} in")):
+        return text.replace(name, f"{name} not", 1)
     return f"not {text}" if text.startswith("(") else f"not ({text})"
 
 
 def _ranges_text(name: str, ranges: tuple[tuple[int, int], ...]) -> str:
-    if len(ranges) > 1 and all(low == high for low, high in ranges):
-        return f"{name} in [{', '.join(number_text(name, low) for low, _ in ranges)}]"
+    if len(ranges) > 1 and sum(high - low + 1 for low, high in ranges) <= LISTED_MAX:
+        return f"{name} in [{', '.join(number_text(name, x) for low, high in ranges for x in range(low, high + 1))}]"
     each = [_range_text(name, low, high) for low, high in ranges]
     return each[0] if len(each) == 1 else f"({' or '.join(each)})"
 

@@ -148,7 +148,7 @@ BLOCKED = [
     ("suv", {"user": {"id": "ben"}}, "target: seg one of [suv, van]"),
     ("suv", {"device": {"lmt": 1, "geo": {"country": "FRA"}}}, "target: seg one of [suv, van]"),
     ("desk", {}, "target: device not in [phone]"),
-    ("desk", {"device": {"geo": {"utcoffset": 720}}}, "target: hour between 8 and 20"),
+    ("desk", {"device": {"geo": {"utcoffset": 720}}}, "target: hour"),
     ("away", {}, "target: domain not in [news.example]"),
     ("own", {}, "target: own"),
     ("soon", {}, "flight: starts 2026-02-01T00:00:00Z"),
@@ -176,6 +176,72 @@ BLOCKED = [
 def test_the_first_reason_is_named(config: Config, campaign: str, over: dict[str, Any], expected: str) -> None:
     """Each way not to be asked has its own words."""
     assert why(config, campaign, **over).startswith(expected)
+
+
+def test_every_reason_is_named(config: Config) -> None:
+    """All failing leaves of a target, and what else stands in the way, in one answer."""
+    imp = told(config, user={"id": "ben"}, device={"geo": {"country": "DEU"}}, bseat=["suv"]).imps[0]
+    suv = next(each for each in imp.not_asked if each.campaign == "suv/c")
+    assert suv.leaves == ["seg one of [suv, van]", "country in [FR, BE]"]
+    assert suv.reasons == [*(f"target: {leaf}" for leaf in suv.leaves), "bseat: suv is blocked by the publisher"]
+    assert suv.why == suv.reasons[0]
+    text = render(told(config, user={"id": "ben"}, device={"geo": {"country": "DEU"}}))
+    assert "target: seg one of [suv, van]; target: country in [FR, BE]" in text
+    early = next(each for each in told(config).imps[0].not_asked if each.campaign == "soon/c")
+    assert early.leaves == [] and len(early.reasons) == 1
+
+
+def test_reserves_are_listed(config: Config) -> None:
+    """Those that apply to the imp, with floor, audience and seat; the others are not."""
+    text = config_text() + (
+        '[[auction.reserve]]\nfloor_cpm = 1.5\ntarget = "country in [FR]"\n'
+        '[[auction.reserve]]\nfloor_cpm = 2.5\nseat = "suv"\n'
+        '[[auction.reserve]]\nfloor_cpm = 9.0\ntarget = "country in [DE]"\n'
+    )
+    facts = told(parse_config(text.replace('own_list = "own.csv"\n', ""), "test", "."))
+    found = [(each.floor_nano, each.seat, each.target) for each in facts.imps[0].reserves]
+    assert found == [(1_500_000, "", "country in [FR]"), (2_500_000, "suv", "")]
+    assert facts.imps[0].floor_nano == 1_500_000
+    screen = render(facts)
+    assert "reserve 1.5000 CPM for everybody's bids, where country in [FR]" in screen
+    assert "reserve 2.5000 CPM for bids of seat suv" in screen and "country in [DE]" not in screen
+
+
+def test_one_campaign(tmp_path: Path) -> None:
+    """`--campaign` leaves only what concerns it, by its whole name or a name that only it has."""
+    (tmp_path / "r.json").write_text(json.dumps(request(ext={"rentier": {"now_ns": NOW_NS}}, device=None)))
+    made = config_text().replace('own_list = "own.csv"\n', "").replace('name = "suv"', 'name = "suv"', 1)
+    (tmp_path / "c.toml").write_text(made)
+    paths = tmp_path / "r.json", tmp_path / "c.toml"
+    text = explain_file(*paths, False, "suv/c")
+    assert "3 suv/c is not asked, because of\n  target: country in [FR, BE]\n" in text and "plain" not in text
+    facts = msgspec.json.decode(explain_file(*paths, True, "suv/c"), type=Explained)
+    assert facts.campaign == "suv/c" and [x.campaign for x in facts.imps[0].not_asked] == ["suv/c"]
+    bid = explain_file(*paths, False, "poor/c")
+    assert "4 its bid, EUR CPM: value 8.0000, gross 3.0000, net 2.2500: won (0)" in bid and "5 the price" in bid
+    with pytest.raises(ConfigError, match=r"--campaign c: 15 have this name"):
+        explain_file(*paths, False, "c")
+    with pytest.raises(ConfigError, match=r"--campaign suvv/c: none of the config's 15 campaigns; did you mean suv/c"):
+        explain_file(*paths, False, "suvv/c")
+
+
+def test_people_are_those_of_the_ledger(tmp_path: Path) -> None:
+    """With a ledger its salt keys the person, so that holdouts fall as they do there; without, always alike."""
+
+    def held(*, salt: int | None) -> list[str]:
+        if salt is not None:
+            (tmp_path / "ledger").mkdir(exist_ok=True)
+            (tmp_path / "ledger" / "salt").write_bytes(bytes([salt] * 32))
+        text = "".join(
+            f'[[advertiser]]\nname = "a{k}"\ndomains = ["a{k}.example"]\nholdout = 0.5\n'
+            f'[[advertiser.campaign]]\nname = "c"\nvalue_cpm = 1.0\n{CREATIVE}'
+            for k in range(16)
+        )
+        return sorted(told(parse_config(text, "test", str(tmp_path))).imps[0].asked)
+
+    alike = held(salt=None)
+    assert held(salt=None) == alike and 0 < len(alike) < 16
+    assert held(salt=1) != held(salt=2)
 
 
 def test_own_customers_are_asked_for(config: Config) -> None:

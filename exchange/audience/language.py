@@ -1,370 +1,260 @@
-"""The targeting language: a sentence such as `country in [FR, BE] and seg one of [suv]` becomes a Target.
+"""The targeting language: `country in [FR] and (seg one of [suv] or age < 30)` becomes a tree, then clauses.
 
-A Target is a tuple of leaves that must all hold. Leaves on an attribute the request lacks: `in`, `between`,
-`one of`, `all of`, `own` are false, `not in`, `none of`, `not own` are true (weak negation, as in Whang et
-al. 2009, Indexing Boolean Expressions). An imp offers several sizes and media: `in` asks for one of the
-listed, `not in` for none of them. docs/targeting.md has the grammar and examples. Evaluation here is plain
-Python over a view of one person and imp: the engine of `rentier explain` and the twin of the compiled index.
+    target = [ either ]
+    either = both { "or" both }
+    both   = factor { "and" factor }
+    factor = "not" factor | "(" either ")" | "@" name | "own" | attribute condition
+
+docs/targeting.md has the conditions, the attributes and examples. What a leaf means is in target.py, how a tree
+becomes clauses in normal.py, the way back to text in text.py.
 """
 
-import difflib
-import re
-from collections.abc import Collection, Mapping, Sequence
-from itertools import combinations
-from typing import Final, NamedTuple, NoReturn, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NoReturn
 
-from msgspec import Struct
+from exchange.audience.attributes import BY_NAME, HOURS, NUMBER, SET, TEXT, WORDS
+from exchange.audience.normal import (
+    ALL_HOURS,
+    ALWAYS,
+    ANY_NUMBER,
+    CLAUSES_MAX,
+    Contradiction,
+    apart,
+    clauses_of,
+    complement,
+    joined,
+)
+from exchange.audience.target import FAR, And, Leaf, Not, Or, Target, Tree, leaves_of
+from exchange.audience.text import Explained, explain, leaf_text, tree_text
+from exchange.audience.words import (
+    DEPTH_MAX,
+    LEAVES_MAX,
+    NESTING_MAX,
+    Reader,
+    TargetError,
+    Token,
+    bare_domain,
+    hours_of,
+    nearest,
+    size_of,
+)
 
-from exchange.audience import target as tg
-from exchange.openrtb.codes import DEVICES, MEDIA
+__all__ = [
+    "CLAUSES_MAX", "OPERATORS", "Explained", "TargetError", "bare_domain", "explain", "leaf_text", "parse",
+    "read_target", "size_of", "tree_text",
+]  # fmt: skip
 
-TEXT_MAX: Final = 65_536  # characters of one target
-LEAVES_MAX: Final = 64  # of one target, named audiences expanded
-VALUES_MAX: Final = 1_000  # in one list
-VALUE_MAX_CHARS: Final = 253
-INCLUDES_MAX: Final = 64  # lists of segments a person must be in; `all of` counts one per segment
-NESTING_MAX: Final = 16  # named audiences within named audiences
-
-IN: Final = ("in", "not in")
-SEG: Final = ("one of", "all of", "none of")
-OPS: Final[dict[str, tuple[str, ...]]] = {
-    "seg": SEG,
-    "country": IN,
-    "device": IN,
-    "domain": IN,
-    "size": IN,
-    "media": IN,
-    "hour": ("between",),
-    "own": ("is", "is not"),
+_EITHER_WAY: Final = ("is missing", "is present")
+OPERATORS: Final[dict[str, tuple[str, ...]]] = {
+    TEXT: ("in", "not in", "=", "!=", *_EITHER_WAY),
+    SET: ("one of", "none of", "all of", "in", "not in", *_EITHER_WAY),
+    NUMBER: ("<", "<=", ">", ">=", "=", "!=", "between", "not between", "in", "not in", *_EITHER_WAY),
+    HOURS: ("in", "not in", "between", "not between", "=", "!=", *_EITHER_WAY),
 }
-SINGLE: Final = ("country", "device", "domain")  # a request has at most one value
-BAREWORD: Final = re.compile(r"[A-Za-z0-9_.:/-]+")
-TOKEN: Final = re.compile(r'\s*(?:(?P<word>[A-Za-z0-9_.:/-]+)|"(?P<quoted>[^"\n]*)"|@(?P<name>[\w.-]+)|(?P<sign>\S))')
-SIZE: Final = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
+OF_DOMAIN: Final = ("under", "not under")
+_SPLIT: Final = {op: tuple(op.split()) for ops in (*OPERATORS.values(), OF_DOMAIN) for op in ops}
+_REFUSING: Final = ("not in", "none of", "!=", "not between", "not under")
+CONFLICTS_SHOWN: Final = 4
+STARTS: Final = (*WORDS, "not", "(", "@name")
 
 
-class TargetError(ValueError):
-    """A target that cannot be used: a one-line message with line:column; `detail` adds line and caret."""
+class _Known:
+    """What parsers of one target share: the named audiences, those read so far, and what may be asked."""
 
-    def __init__(self, message: str, detail: str = "") -> None:
-        super().__init__(message)
-        self.detail = detail or message
-
-
-class Leaf(Struct, frozen=True):
-    """One condition: attribute, operator of OPS, values in normal form (an hour range is its two ends)."""
-
-    attribute: str
-    op: str
-    values: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """The leaf as the language writes it."""
-        if self.attribute == "own":
-            return "own" if self.op == "is" else "not own"
-        if self.attribute == "hour":
-            return f"hour between {self.values[0]} and {self.values[1]}"
-        listed = ", ".join(v if BAREWORD.fullmatch(v) else f'"{v}"' for v in self.values)
-        return f"{self.attribute} {self.op} [{listed}]"
+    def __init__(self, audiences: Mapping[str, str], relative: bool) -> None:
+        self.audiences, self.relative = audiences, relative
+        self.read: dict[str, _Parser] = {}
 
 
-Target = tuple[Leaf, ...]
+class _Parser(Reader):
+    """One pass over one text.
 
-
-class View(TypedDict, total=False):
-    """What a target may ask of one person and imp; an absent key, None or an empty set is a missing value."""
-
-    seg: Collection[str]
-    country: str | None  # two letters, upper case
-    device: str | None  # a name of codes.DEVICES
-    domain: str | None
-    sizes: Collection[str]  # offered by the imp, "300x250"
-    media: Collection[str]  # offered by the imp, names of codes.MEDIA
-    hour: int | None  # local, 0..23; None or -1 = unknown
-    own: bool  # on the advertiser's own list
-
-
-class _Token(NamedTuple):
-    kind: str  # word | quoted | name | sign | end
-    text: str
-    at: int
-
-
-def bare_domain(domain: str) -> str:
-    """A domain in lower case without a leading `www.` and a trailing dot."""
-    return domain.strip().lower().removesuffix(".").removeprefix("www.")
-
-
-def size_of(text: str) -> int:
-    """`300x250` as width << 16 | height."""
-    w, h = text.split("x")
-    return int(w) << 16 | int(h)
-
-
-def hours_of(leaf: Leaf) -> set[int]:
-    """The local hours of a `between` leaf, both ends included; from > to wraps over midnight."""
-    first, last = int(leaf.values[0]), int(leaf.values[1])
-    return {hour % 24 for hour in range(first, (last if first <= last else last + 24) + 1)}
-
-
-# ---- evaluation --------------------------------------------------------------------------------------------
-
-
-def leaf_holds(leaf: Leaf, view: View) -> bool:
-    """Whether one leaf is true of this person and imp."""
-    if leaf.attribute == "own":
-        return bool(view.get("own")) == (leaf.op == "is")
-    if leaf.attribute == "hour":
-        return view.get("hour") in hours_of(leaf)
-    key = "sizes" if leaf.attribute == "size" else leaf.attribute
-    given: object = view.get(key)
-    present: set[str] = {given} if isinstance(given, str) else set(given or ())  # type: ignore[call-overload]
-    present.discard("")
-    if leaf.attribute == "domain":
-        present = {domain.lower().removeprefix("www.") for domain in present}
-    if leaf.op == "all of":
-        return present.issuperset(leaf.values)
-    return present.isdisjoint(leaf.values) == (leaf.op in ("not in", "none of"))
-
-
-def explain(target: Target, view: View) -> list[tuple[str, bool]]:
-    """Every leaf as text and whether it holds, in the order of the target."""
-    return [(leaf.text, leaf_holds(leaf, view)) for leaf in target]
-
-
-def holds(target: Target, view: View) -> bool:
-    """Whether the person and imp belong to the audience: all leaves hold."""
-    return all(leaf_holds(leaf, view) for leaf in target)
-
-
-# ---- parsing -----------------------------------------------------------------------------------------------
-
-
-def parse(text: str, audiences: Mapping[str, str] | None = None) -> Target:
-    """Read a target; empty text is everyone, `@name` stands for the text of that name in `audiences`.
-
-    Equal leaves are kept once. Raises TargetError for anything unknown, malformed, beyond the limits atop
-    this file, or contradictory.
+    placed: the token each leaf came from, leaves as they are once negation is pushed to them; deepest: the most
+    parentheses around a leaf; negative: whether an odd number of `not` stands before what is read.
     """
-    return _Parser(text, audiences or {}, {}, ()).target()
 
+    def __init__(self, text: str, known: _Known, within: tuple[str, ...] = ()) -> None:
+        super().__init__(text, within)
+        self.known = known
+        self.placed: dict[Leaf, Token] = {}
+        self.n_leaves = self.deepest = 0
+        self.negative = False
+        self.result: Tree = ALWAYS
+        if self.coming.kind != "end":
+            self.result = self.either(0)
+            if self.coming.kind != "end":
+                self.expected(self.coming, ("and", "or"))
 
-class _Parser:
-    """One pass over one text. `within` is the path of named audiences that led here."""
+    def either(self, depth: int) -> Tree:
+        """Parts joined by `or`."""
+        parts = [self.both(depth)]
+        while self.take("or"):
+            parts.append(self.both(depth))
+        return parts[0] if len(parts) == 1 else joined(Or, parts)
 
-    def __init__(
-        self, text: str, audiences: Mapping[str, str], cache: dict[str, Target], within: tuple[str, ...]
-    ) -> None:
-        self.text, self.audiences, self.cache, self.within = text, audiences, cache, within
-        if len(text) > TEXT_MAX:
-            raise TargetError(f"{self._where()}a target of {len(text)} characters: at most {TEXT_MAX}")
-        self.tokens = []
-        for found in TOKEN.finditer(text):
-            kind = found.lastgroup or "sign"
-            self.tokens.append(_Token(kind, found[kind], found.start(kind) - (kind in ("quoted", "name"))))
-        self.tokens.append(_Token("end", "", len(text.rstrip())))
-        self.ix = 0
+    def both(self, depth: int) -> Tree:
+        """Parts joined by `and`."""
+        parts = [self.factor(depth)]
+        while self.take("and"):
+            parts.append(self.factor(depth))
+        return parts[0] if len(parts) == 1 else joined(And, parts)
 
-    def _where(self) -> str:
-        return f"in @{' in @'.join(reversed(self.within))}: " if self.within else ""
-
-    def fail(self, token: _Token, message: str) -> NoReturn:
-        """Raise with the place of the token."""
-        before = self.text[: token.at]
-        line, column = before.count("\n") + 1, token.at - before.rfind("\n")
-        source = self.text.split("\n")[line - 1] if self.text else ""
-        one_line = f"{self._where()}{line}:{column}: {message}"
-        raise TargetError(one_line, f"{one_line}\n  {source}\n  {' ' * (column - 1)}^")
-
-    def expected(self, token: _Token, words: Sequence[str], what: str = "") -> NoReturn:
-        """Raise for a token that is none of the words, with the nearest one."""
-        got = "the end" if token.kind == "end" else f"`{token.text}`"
-        near = difflib.get_close_matches(token.text, words, 1)
-        hint = f"; did you mean `{near[0]}`?" if near else ""
-        self.fail(token, f"{what or 'unexpected'} {got}: expected {' | '.join(words)}{hint}")
-
-    def next(self) -> _Token:
-        """Take one token."""
-        token = self.tokens[self.ix]
-        self.ix = min(self.ix + 1, len(self.tokens) - 1)
-        return token
-
-    def take(self, *texts: str) -> bool:
-        """Take these words or signs if they come next."""
-        coming = self.tokens[self.ix : self.ix + len(texts)]
-        found = tuple(t.text for t in coming) == texts and all(t.kind in ("word", "sign") for t in coming)
-        self.ix += len(texts) * found
-        return found
-
-    def target(self) -> Target:
-        """The whole text: leaves joined by `and`."""
-        if self.tokens[0].kind == "end":
-            return ()
-        placed: dict[Leaf, _Token] = {}
-        while True:
-            token = self.tokens[self.ix]
-            for leaf in self.leaves():
-                placed.setdefault(leaf, token)
-            if len(placed) > LEAVES_MAX:
-                self.fail(token, f"more than {LEAVES_MAX} leaves")
-            if self.tokens[self.ix].kind == "end":
-                break
-            if not self.take("and"):
-                token = self.tokens[self.ix]
-                if token.text == "or":
-                    self.fail(token, "`or` is not supported: a target is leaves joined by `and`")
-                self.expected(token, ["and"])
-        self.check(placed)
-        return tuple(placed)
-
-    def leaves(self) -> Target:
-        """One leaf, or those of a named audience."""
+    def factor(self, depth: int) -> Tree:
+        """One part, with `not` before it or without."""
+        start, negated, outside = self.coming, False, self.negative
+        while self.take("not"):
+            negated = not negated
+        self.negative = outside != negated
         token = self.next()
-        if token.kind == "name":
-            return self.named(token)
-        if token.kind == "sign" and token.text in "()":
-            self.fail(token, "parentheses are not supported: a target is leaves joined by `and`")
-        if token.kind == "word" and token.text == "not":
-            if self.take("own"):
-                return (Leaf("own", "is not"),)
-            self.fail(token, "`not` stands before `own` only: write `country not in [..]`, `seg none of [..]`")
-        if token.kind != "word" or token.text not in OPS:
-            self.expected(token, [*OPS, "not own", "@name"], "unknown attribute")
-        if token.text == "own":
-            return (Leaf("own", "is"),)
-        for op in OPS[token.text]:
-            if self.take(*op.split()):
-                return (self.hour() if op == "between" else Leaf(token.text, op, self.values(token.text)),)
-        return self.expected(self.tokens[self.ix], OPS[token.text], f"after `{token.text}`")
+        if token.kind == "sign" and token.text == "(":
+            if depth == DEPTH_MAX:
+                self.fail(token, f"parentheses nested more than {DEPTH_MAX} deep")
+            found = self.either(depth + 1)
+            if not self.take(")"):
+                self.expected(self.coming, (")", "and", "or"))
+        elif token.kind == "name":
+            found = self.named(token, depth)
+        elif token.kind == "word" and token.text in WORDS:
+            found = self.leaf(token)
+            self.place(token, found, leaves_of(found))
+        else:
+            self.expected(token, STARTS, "unknown attribute")
+        self.deepest, self.negative = max(self.deepest, depth), outside
+        if not negated:
+            return found
+        if found == ALWAYS:
+            self.fail(start, "`not` of everyone is nobody")
+        return found.part if isinstance(found, Not) else Not(found)
 
-    def named(self, token: _Token) -> Target:
-        """The leaves of a named audience; each text is read once, whatever the nesting."""
-        path = (*self.within, token.text)
-        if token.text in self.within:
-            self.fail(token, f"@{token.text} refers to itself: {' -> '.join(f'@{name}' for name in path)}")
-        if token.text not in self.audiences:
-            known = sorted(self.audiences)
-            near = difflib.get_close_matches(token.text, known, 1)
-            hint = f"; did you mean @{near[0]}?" if near else ""
-            self.fail(token, f"unknown audience @{token.text}{hint} ([audiences] names {len(known)})")
+    def place(self, token: Token, tree: Tree, leaves: Iterable[Leaf]) -> None:
+        """Note where the leaves of a tree come from; refuse what is beyond the limit."""
+        self.n_leaves += sum(1 for _ in leaves_of(tree))
+        if self.n_leaves > LEAVES_MAX:
+            self.fail(token, f"more than {LEAVES_MAX} leaves (`all of` counts one per value)")
+        for leaf in leaves:
+            self.placed.setdefault(complement(leaf) if self.negative else leaf, token)
+
+    def named(self, token: Token, depth: int) -> Tree:
+        """The tree of a named audience; each text is read once, whatever the nesting."""
+        name, known = token.text, self.known
+        path = (*self.within, name)
+        if name in self.within:
+            self.fail(token, f"@{name} refers to itself: {' -> '.join(f'@{each}' for each in path)}")
+        if name not in known.audiences:
+            near = nearest(name, sorted(known.audiences))
+            hint = f"; did you mean @{near}?" if near else ""
+            self.fail(token, f"unknown audience @{name}{hint} ([audiences] names {len(known.audiences)})")
         if len(path) > NESTING_MAX:
             self.fail(token, f"audiences nested more than {NESTING_MAX} deep")
-        if token.text not in self.cache:
-            inner = _Parser(self.audiences[token.text], self.audiences, self.cache, path)
-            self.cache[token.text] = inner.target()
-        return self.cache[token.text]
+        if name not in known.read:
+            known.read[name] = _Parser(known.audiences[name], known, path)
+        inner = known.read[name]
+        self.place(token, inner.result, inner.placed)
+        if depth + inner.deepest > DEPTH_MAX:
+            self.fail(token, f"parentheses nested more than {DEPTH_MAX} deep, named audiences expanded")
+        self.deepest = max(self.deepest, depth + inner.deepest)
+        return inner.result
 
-    def hour(self) -> Leaf:
-        """The range of `hour between 8 and 20`."""
-        ends = []
-        for i in range(2):
-            token = self.next()
-            if token.kind != "word" or not re.fullmatch(r"[01]?\d|2[0-3]", token.text, re.ASCII):
-                self.fail(token, f"hour `{token.text}`: expected 0..23")
-            ends.append(str(int(token.text)))
-            if i == 0 and not self.take("and"):
-                self.expected(self.tokens[self.ix], ["and"])
-        return Leaf("hour", "between", tuple(ends))
+    # ---- leaves ------------------------------------------------------------------------------------------------
 
-    def values(self, attribute: str) -> tuple[str, ...]:
-        """The values of a list in brackets, each in normal form, once."""
-        opening = self.tokens[self.ix]
-        if not self.take("["):
-            self.expected(opening, ["["])
-        if self.take("]"):
-            self.fail(opening, f"empty list of `{attribute}`: leave the leaf out, or name a value")
-        found: dict[str, None] = {}
-        while True:
-            token = self.next()
-            if token.kind not in ("word", "quoted") or not token.text.strip():
-                self.expected(token, ["a value"])
-            found[self.value(attribute, token)] = None
-            if self.take("]"):
-                break
-            if not self.take(","):
-                self.expected(self.tokens[self.ix], [",", "]"])
-        if len(found) > VALUES_MAX:
-            self.fail(opening, f"a list of {len(found)} values: at most {VALUES_MAX}")
-        return tuple(found)
+    def leaf(self, token: Token) -> Tree:
+        """One condition, after its attribute."""
+        name = token.text
+        attribute = BY_NAME[name]
+        if attribute.level == "advertiser" and not self.known.relative:
+            self.fail(token, f"`{name}` depends on the advertiser who asks, and here there is none")
+        if name == "own":
+            return Leaf("own", ((1, 1),))
+        ops = (*OPERATORS[attribute.kind], *(OF_DOMAIN if name == "domain" else ()))
+        for op in ops:
+            if self.take(*_SPLIT[op]):
+                return self.condition(name, attribute.kind, op)
+        return self.no_operator(name, ops)
 
-    def value(self, attribute: str, token: _Token) -> str:
-        """One value in normal form, checked against what the attribute can be."""
-        text = token.text.strip()
-        if len(text) > VALUE_MAX_CHARS:
-            self.fail(token, f"a value of {len(text)} characters: at most {VALUE_MAX_CHARS}")
-        if attribute == "country":
-            if not re.fullmatch("[A-Za-z]{2}", text):
-                self.fail(token, f"country `{text}`: expected two letters (ISO 3166-1 alpha-2), such as FR")
-            return text.upper()
-        if attribute == "domain":
-            text = bare_domain(text)
-            if not text or re.search(r"[/\s:]", text):
-                self.fail(token, f"domain `{token.text}`: expected a domain without scheme, port and path")
-            return text
-        if attribute == "size":
-            found = SIZE.fullmatch(text.lower())
-            if not found or max(int(found[1]), int(found[2])) > 65_535:
-                self.fail(token, f"size `{text}`: expected width x height in pixels, such as 300x250")
-            return text.lower()
-        choices = {"device": DEVICES, "media": tuple(MEDIA.values())}.get(attribute)
-        if choices and text not in choices:
-            self.expected(token, choices, attribute)
-        return text
+    def no_operator(self, name: str, ops: Sequence[str]) -> NoReturn:
+        """Raise for what stands where an operator should."""
+        token = self.coming
+        after = self.tokens[min(self.ix + 1, len(self.tokens) - 1)]
+        near = nearest(f"{token.text} {after.text}", ops) or nearest(token.text, ops)
+        got = "the end" if token.kind == "end" else f"`{token.text}`"
+        hint = f"; did you mean `{near}`?" if near else ""
+        self.fail(token, f"after `{name}` {got}: expected {' | '.join(ops)}{hint}")
 
-    def check(self, placed: Mapping[Leaf, _Token]) -> None:
-        """Refuse a target that nobody can meet, naming the leaves, and one beyond what the index holds."""
-        last = list(placed.values())[-1]
-        includes = sum(len(leaf.values) if leaf.op == "all of" else leaf.op == "one of" for leaf in placed)
-        if includes > INCLUDES_MAX:
-            self.fail(
-                last,
-                f"{includes} segment conditions (`all of` counts one per segment): at most {INCLUDES_MAX}",
-            )
-        for attribute in OPS:
-            leaves = [leaf for leaf in placed if leaf.attribute == attribute]
-            if not _possible(attribute, leaves):
-                pair = next((pair for pair in combinations(leaves, 2) if not _possible(attribute, pair)), leaves)
-                self.fail(placed[pair[-1]], f"contradiction: {' and '.join(f'`{leaf.text}`' for leaf in pair)}")
-        sizes = [leaf for leaf in placed if leaf.attribute == "size" and leaf.op == "in"]
-        if len(sizes) > 1:
-            self.fail(placed[sizes[1]], f"`{sizes[1].text}` after `{sizes[0].text}`: write one list of sizes")
+    def condition(self, name: str, kind: str, op: str) -> Tree:
+        """The leaf of an attribute and an operator, whose values come next; several for `all of`."""
+        if op == "is missing":
+            return Leaf(name, (), missing=True)
+        if op == "is present":
+            if kind in (NUMBER, HOURS):
+                return Leaf(name, ANY_NUMBER if kind == NUMBER else ALL_HOURS)
+            return Leaf(name, (), negated=True)
+        if kind in (NUMBER, HOURS):
+            wanted = self.ranges(name, op) if kind == NUMBER else self.hours(op)
+            return complement(wanted) if op in _REFUSING else wanted
+        if op in OF_DOMAIN:
+            name = "under"
+        tokens = [self.one()] if op in ("=", "!=") else self.listed(name)
+        values = tuple(dict.fromkeys(self.value(name, token) for token in tokens))
+        if op == "all of":
+            return joined(And, [Leaf(name, (value,)) for value in values])
+        refusing = op in _REFUSING
+        return Leaf(name, values, refusing, refusing)
 
+    def ranges(self, name: str, op: str) -> Leaf:
+        """The numbers that an operator names, `not` aside."""
+        if op in ("in", "not in"):
+            return Leaf(name, apart((number, number) for number in self.numbers(name)))
+        token = self.coming
+        low = high = self.number(name)
+        if op in ("between", "not between"):
+            self.need("and")
+            high = self.number(name)
+            if low > high:
+                self.fail(token, f"{name} between {token.text} and less: write the smaller number first")
+        elif op == "<" or op == "<=":
+            low, high = -FAR, high - (op == "<")
+        elif op == ">" or op == ">=":
+            low, high = low + (op == ">"), FAR
+        return Leaf(name, ((low, high),))
 
-def _possible(attribute: str, leaves: Sequence[Leaf]) -> bool:
-    """Whether some person and imp meet all these leaves of one attribute."""
-    if attribute == "own":
-        return len({leaf.op for leaf in leaves}) < 2
-    if attribute == "hour":
-        return not leaves or bool(set(range(24)).intersection(*map(hours_of, leaves)))
-    refused = {value for leaf in leaves if leaf.op in ("not in", "none of") for value in leaf.values}
-    wanted = [set(leaf.values) for leaf in leaves if leaf.op in ("in", "one of")]
-    wanted += [{value} for leaf in leaves if leaf.op == "all of" for value in leaf.values]
-    if attribute in SINGLE and wanted:
-        wanted = [set.intersection(*wanted)]
-    return all(values - refused for values in wanted)
+    def hours(self, op: str) -> Leaf:
+        """The hours of the week that an operator names, `not` aside."""
+        if op in ("between", "not between"):
+            first = self.hour()
+            self.need("and")
+            found = hours_of(range(7), first, self.hour())
+        else:
+            found = self.times()
+        return Leaf("hour", tuple(sorted(found)))
 
 
-def read_target(text: str, audiences: Mapping[str, str] | None = None, relative: bool = True) -> tg.Target:
+def parse(text: str, audiences: Mapping[str, str] | None = None) -> Tree:
+    """The tree of a target as written, named audiences expanded; empty text is everyone. Raises TargetError."""
+    return _Parser(text, _Known(audiences or {}, True)).result
+
+
+def read_target(text: str, audiences: Mapping[str, str] | None = None, relative: bool = True) -> Target:
     """Read a target and compile it to clauses; empty text is everyone, `@name` stands for that name in `audiences`.
 
     relative: may it ask what only an advertiser knows (own, contacts)? A reserve and an endpoint may not.
-    Raises TargetError.
+    Raises TargetError for anything unknown, malformed, beyond the limits of words.py, or that nobody can meet.
     """
-    leaves = parse(text, audiences)
-    if not relative and any(leaf.attribute == "own" for leaf in leaves):
-        raise TargetError("`own` asks about an advertiser's own list, and here there is no advertiser")
-    made = tuple(part for leaf in leaves for part in _parts(leaf))
-    return tg.Target(text, tg.And(made), (tg.Clause(made),))
+    parser = _Parser(text, _Known(audiences or {}, relative))
+    try:
+        clauses = clauses_of(parser.result)
+    except Contradiction as impossible:
+        _refuse(parser, impossible.sets)
+    return Target(text, parser.result, clauses)
 
 
-def _parts(leaf: Leaf) -> Sequence[tg.Leaf]:
-    if leaf.attribute == "own":
-        return [tg.Leaf("own", ((1, 1),) if leaf.op == "is" else ((0, 0),), missing=leaf.op != "is")]
-    if leaf.attribute == "hour":
-        hours = tuple(24 * day + hour for day in range(7) for hour in sorted(hours_of(leaf)))
-        return [tg.Leaf("hour", hours)]
-    if leaf.op == "all of":
-        return [tg.Leaf("seg", (value,)) for value in leaf.values]
-    negated = leaf.op in ("not in", "none of")
-    return [tg.Leaf(leaf.attribute, leaf.values, negated, negated)]
+def _refuse(parser: _Parser, conflicts: Sequence[Sequence[Leaf]]) -> NoReturn:
+    """Say which leaves contradict each other, at the last leaf of the first conflict."""
+    of_attribute = {leaf.attribute: token for leaf, token in parser.placed.items()}
+
+    def place(leaf: Leaf) -> Token:
+        return parser.placed.get(leaf) or of_attribute[leaf.attribute]
+
+    in_order = [sorted(leaves, key=lambda leaf: place(leaf).at) for leaves in conflicts]
+    texts = [" and ".join(f"`{leaf_text(leaf)}`" for leaf in leaves) for leaves in in_order[:CONFLICTS_SHOWN]]
+    alone = " is never true" if len(conflicts) == len(conflicts[0]) == 1 else ""
+    parser.fail(place(in_order[0][-1]), f"contradiction: {'; '.join(texts)}{alone}")

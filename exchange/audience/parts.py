@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.audience import query as qy
-from exchange.audience.words import VECTOR
+from exchange.audience.bits import VECTOR
 
 AUDIENCE: Final = np.dtype(
     [

@@ -1,123 +1,265 @@
-"""Rows of bits at machine addresses: the vector loops of the match, and single words and prefetches.
+"""Reading the targeting language: its limits, its tokens, its values, and errors that show the place."""
 
-A row is a run of uint64 words, a multiple of VECTOR long. Written as vectors because numba leaves it to LLVM to see
-that eight rows do not overlap, which it gives up on; LLVM cuts the vectors to what the machine has.
-"""
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple, NoReturn
 
-from collections.abc import Callable
-from typing import Any, Final
+from exchange.audience.attributes import BY_NAME, WEEK_HOURS, WEEKDAYS
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
+TEXT_MAX: Final = 65_536  # characters of one target
+LEAVES_MAX: Final = 256  # of one target, named audiences expanded; `all of` counts one per value
+VALUES_MAX: Final = 1_000  # in one list
+VALUE_MAX_CHARS: Final = 253
+NESTING_MAX: Final = 16  # named audiences within named audiences
+DEPTH_MAX: Final = 64  # parentheses around a leaf, named audiences expanded
+NUMBER_MAX: Final = 1_000_000_000
 
-VECTOR: Final = 8  # words
-_UNROLLED: Final = 4  # vectors held in registers at a time
-_I64: Final = ir.IntType(64)
-_LANES: Final = ir.VectorType(_I64, VECTOR)
-
-
-def _vector(builder: Any, address: Any) -> Any:
-    return builder.load(builder.inttoptr(address, _LANES.as_pointer()), align=8)
-
-
-def _stripe(builder: Any, args: Any, offset: Any, vectors: int, op: Callable[..., Any], count: Any) -> None:
-    """One stripe of `vectors` vectors, `offset` bytes in: out = op over all rows; the set bits are added to count."""
-    out, rows, n = args[:3]
-    first = builder.load(builder.inttoptr(rows, _I64.as_pointer()))
-    held = []
-    for k in range(vectors):
-        start = builder.add(builder.add(first, offset), _I64(k * VECTOR * 8))
-        held.append(cgutils.alloca_once_value(builder, _vector(builder, start)))
-    with cgutils.for_range_slice(builder, _I64(1), n, _I64(1), inc=True) as (i, _):
-        pointer = builder.inttoptr(builder.add(rows, builder.shl(i, _I64(3))), _I64.as_pointer())
-        row = builder.add(builder.load(pointer), offset)
-        for k, each in enumerate(held):
-            more = _vector(builder, builder.add(row, _I64(k * VECTOR * 8)))
-            builder.store(op(builder, builder.load(each), more), each)
-    module = builder.module
-    pops = cgutils.get_or_insert_function(module, ir.FunctionType(_LANES, [_LANES]), f"llvm.ctpop.v{VECTOR}i64")
-    add = cgutils.get_or_insert_function(
-        module, ir.FunctionType(_I64, [_LANES]), f"llvm.vector.reduce.add.v{VECTOR}i64"
-    )
-    total = None
-    for k, each in enumerate(held):
-        start = builder.add(builder.add(out, offset), _I64(k * VECTOR * 8))
-        builder.store(builder.load(each), builder.inttoptr(start, _LANES.as_pointer()), align=8)
-        ones = builder.call(pops, [builder.load(each)])
-        total = ones if total is None else builder.add(total, ones)
-    builder.store(builder.add(builder.load(count), builder.call(add, [total])), count)
+BAREWORD: Final = re.compile(r"[A-Za-z0-9_.:/-]+")
+TOKEN: Final = re.compile(
+    r'\s*(?:(?P<word>[A-Za-z0-9_.:/-]+)|"(?P<quoted>[^"\n]*)"|@(?P<name>[\w.-]+)|(?P<sign>[<>=!]=|<>|\S))'
+)
+SIZE: Final = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
+NUMBER_TEXT: Final = re.compile(r"(\d+)(?:\.(\d+))?", re.ASCII)
+HOUR: Final = re.compile(r"[01]?\d|2[0-3]", re.ASCII)
+DAYS: Final[dict[str, tuple[int, ...]]] = {
+    "daily": tuple(range(7)),
+    "weekdays": tuple(range(5)),
+    "weekend": (5, 6),
+    **{name: (day,) for day, name in enumerate(WEEKDAYS)},
+}
+# What people write who know other languages, and what it is called here.
+ELSEWHERE: Final = {
+    "==": "=", "<>": "!=", "&": "and", "|": "or", "!": "not", "any": "one of", "all": "all of", "none": "none of",
+    "segment": "seg", "segments": "seg", "site": "domain", "bundle": "app", "geo": "country", "format": "media",
+    "to": "and", "null": "missing",
+}  # fmt: skip
 
 
-def _fold(op: Callable[..., Any]) -> Callable[..., Any]:
-    """The code of out[w] = op(rows[0][w], rows[1][w], ...) for all words; returns the number of set bits."""
+class TargetError(ValueError):
+    """A target that cannot be used: a one-line message with line:column; `detail` adds line and caret."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        words = args[3]
-        count = cgutils.alloca_once_value(builder, _I64(0))
-        wide = VECTOR * _UNROLLED
-        whole = builder.and_(words, _I64(-wide))
-        with cgutils.for_range_slice(builder, _I64(0), whole, _I64(wide), inc=True) as (w, _):
-            _stripe(builder, args, builder.shl(w, _I64(3)), _UNROLLED, op, count)
-        with cgutils.for_range_slice(builder, whole, words, _I64(VECTOR), inc=True) as (w, _):
-            _stripe(builder, args, builder.shl(w, _I64(3)), 1, op, count)
-        return builder.load(count)
-
-    return build
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail or message
 
 
-_FOLD: Final = types.int64(types.int64, types.int64, types.int64, types.int64)
+class Token(NamedTuple):
+    """A piece of the text: word, quoted, name (after @), sign or end; `at` is where it begins."""
+
+    kind: str
+    text: str
+    at: int
 
 
-@intrinsic
-def and_rows(typingctx, out, rows, n, words):  # type: ignore[no-untyped-def]
-    """All of n >= 1 rows (`rows` = address of their addresses) into `out`, one of them or not. Returns the bits set."""
-    return _FOLD, _fold(lambda builder, held, more: builder.and_(held, more))
+def bare_domain(domain: str) -> str:
+    """A domain in lower case without a leading `www.` and a trailing dot."""
+    return domain.strip().lower().removesuffix(".").removeprefix("www.")
 
 
-@intrinsic
-def or_rows(typingctx, out, rows, n, words):  # type: ignore[no-untyped-def]
-    """Any of n >= 1 rows into `out`. Returns the bits set."""
-    return _FOLD, _fold(lambda builder, held, more: builder.or_(held, more))
+def size_of(text: str) -> int:
+    """`300x250` as width << 16 | height."""
+    w, h = text.split("x")
+    return int(w) << 16 | int(h)
 
 
-@intrinsic
-def but_rows(typingctx, out, rows, n, words):  # type: ignore[no-untyped-def]
-    """The first row without the others into `out`. Returns the bits set."""
-    return _FOLD, _fold(lambda builder, held, more: builder.and_(held, builder.not_(more)))
+def nearest(text: str, words: Sequence[str]) -> str:
+    """The word that was probably meant; "" when none is near."""
+    known = ELSEWHERE.get(text.lower(), "")
+    if known in words:
+        return known
+    by_lower = {word.lower(): word for word in words}
+    near = difflib.get_close_matches(text.lower(), list(by_lower), 1)
+    return by_lower[near[0]] if near else ""
 
 
-@intrinsic
-def word_at(typingctx, address, index):  # type: ignore[no-untyped-def]
-    """Word `index` of the row at an address."""
+class Reader:
+    """The tokens of one text, taken from left to right. `within` is the path of named audiences that led here."""
 
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        start = builder.add(args[0], builder.shl(args[1], _I64(3)))
-        return builder.load(builder.inttoptr(start, _I64.as_pointer()))
+    def __init__(self, text: str, within: tuple[str, ...] = ()) -> None:
+        self.text, self.within = text, within
+        if len(text) > TEXT_MAX:
+            raise TargetError(f"{self.where()}1:1: a target of {len(text)} characters: at most {TEXT_MAX}")
+        self.tokens = []
+        for found in TOKEN.finditer(text):
+            kind = found.lastgroup or "sign"
+            self.tokens.append(Token(kind, found[kind], found.start(kind) - (kind in ("quoted", "name"))))
+        self.tokens.append(Token("end", "", len(text.rstrip())))
+        self.ix = 0
 
-    return types.uint64(types.int64, types.int64), build
+    def where(self) -> str:
+        """`in @inner in @outer: `, or nothing outside named audiences."""
+        return f"in @{' in @'.join(reversed(self.within))}: " if self.within else ""
+
+    def fail(self, token: Token, message: str) -> NoReturn:
+        """Raise with the place of the token."""
+        before = self.text[: token.at]
+        line, column = before.count("\n") + 1, token.at - before.rfind("\n")
+        source = self.text.split("\n")[line - 1]
+        one_line = f"{self.where()}{line}:{column}: {message}"
+        raise TargetError(one_line, f"{one_line}\n  {source}\n  {' ' * (column - 1)}^")
+
+    def expected(self, token: Token, words: Sequence[str], what: str = "unexpected") -> NoReturn:
+        """Raise for a token that is none of the words, with the nearest one."""
+        got = "the end" if token.kind == "end" else f"`{token.text}`"
+        near = nearest(token.text, words)
+        hint = f"; did you mean `{near}`?" if near else ""
+        self.fail(token, f"{what} {got}: expected {' | '.join(words)}{hint}")
+
+    @property
+    def coming(self) -> Token:
+        """The token that comes next."""
+        return self.tokens[self.ix]
+
+    def next(self) -> Token:
+        """Take one token; the end stays."""
+        token = self.tokens[self.ix]
+        self.ix = min(self.ix + 1, len(self.tokens) - 1)
+        return token
+
+    def take(self, *texts: str) -> bool:
+        """Take these words or signs if they come next."""
+        for offset, text in enumerate(texts):
+            token = self.tokens[min(self.ix + offset, len(self.tokens) - 1)]
+            if token.text != text or token.kind not in ("word", "sign"):
+                return False
+        self.ix += len(texts)
+        return True
+
+    def need(self, *words: str) -> None:
+        """Take one of the words; raise when another comes."""
+        if not any(self.take(word) for word in words):
+            self.expected(self.coming, words)
+
+    # ---- values ------------------------------------------------------------------------------------------------
+
+    def listed(self, name: str) -> list[Token]:
+        """The values in brackets, as tokens."""
+        opening = self.coming
+        self.need("[")
+        if self.take("]"):
+            self.fail(opening, f"empty list of `{name}`: leave the leaf out, or name a value")
+        found = []
+        while True:
+            found.append(self.one())
+            if self.take("]"):
+                break
+            self.need(",", "]")
+        if len(found) > VALUES_MAX:
+            self.fail(opening, f"a list of {len(found)} values: at most {VALUES_MAX}")
+        return found
+
+    def one(self) -> Token:
+        """One value: a word, or anything in quotes."""
+        token = self.next()
+        if token.kind not in ("word", "quoted") or not token.text.strip():
+            self.expected(token, ["a value"])
+        return token
+
+    def value(self, name: str, token: Token) -> str:
+        """One text value in normal form, checked against what the attribute can be."""
+        text = token.text.strip()
+        if len(text) > VALUE_MAX_CHARS:
+            self.fail(token, f"a value of {len(text)} characters: at most {VALUE_MAX_CHARS}")
+        if name == "country":
+            if not re.fullmatch("[A-Za-z]{2}", text):
+                self.fail(token, f"country `{text}`: expected two letters (ISO 3166-1 alpha-2), such as FR")
+            return text.upper()
+        if name == "language":
+            if not re.fullmatch("[A-Za-z]{2}", text):
+                self.fail(token, f"language `{text}`: expected two letters (ISO 639-1), such as fr")
+            return text.lower()
+        if name in ("domain", "under"):
+            text = bare_domain(text)
+            if not text or re.search(r"[/\s:]", text):
+                self.fail(token, f"domain `{token.text}`: expected a domain without scheme, port and path")
+            return text
+        if name == "size":
+            found = SIZE.fullmatch(text.lower())
+            if not found or max(int(found[1]), int(found[2])) > 65_535:
+                self.fail(token, f"size `{text}`: expected width x height in pixels, such as 300x250")
+            return text.lower()
+        if name in ("os", "browser"):
+            return text.lower()
+        if name == "category":
+            return text.upper() if text[:3].lower() == "iab" else text
+        choices = BY_NAME[name].values
+        if choices:
+            if text.lower() not in choices:
+                self.expected(token, choices, name)
+            return text.lower()
+        return text
+
+    def number(self, name: str) -> int:
+        """One number in the attribute's inner unit, exactly."""
+        token, scale = self.next(), BY_NAME[name].scale
+        digits = len(str(scale)) - 1
+        found = NUMBER_TEXT.fullmatch(token.text) if token.kind == "word" else None
+        if not found or int(found[1]) > NUMBER_MAX or len(found[1]) > len(str(NUMBER_MAX)):
+            got = "the end" if token.kind == "end" else f"`{token.text}`"
+            self.fail(token, f"{name} {got}: expected a number from 0 to {NUMBER_MAX:,}")
+        fraction = (found[2] or "").rstrip("0")
+        if len(fraction) > digits:
+            least = f"at most {digits} decimals" if digits else "a whole number"
+            self.fail(token, f"{name} `{token.text}`: expected {least}")
+        return int(found[1]) * scale + int(fraction.ljust(digits, "0") or "0")
+
+    def numbers(self, name: str) -> list[int]:
+        """The numbers of a list in brackets."""
+        opening = self.coming
+        self.need("[")
+        if self.take("]"):
+            self.fail(opening, f"empty list of `{name}`: leave the leaf out, or name a value")
+        found = [self.number(name)]
+        while not self.take("]"):
+            self.need(",", "]")
+            found.append(self.number(name))
+        if len(found) > VALUES_MAX:
+            self.fail(opening, f"a list of {len(found)} values: at most {VALUES_MAX}")
+        return found
+
+    def hour(self) -> int:
+        """An hour of the day."""
+        token = self.next()
+        if token.kind != "word" or not HOUR.fullmatch(token.text):
+            self.fail(token, f"hour `{token.text}`: expected 0..23" if token.text else "hour: expected 0..23")
+        return int(token.text)
+
+    def times(self) -> set[int]:
+        """Hours of the week: `weekdays(8..20)`, `sat`, `8..20` for every day, or a list of those in brackets."""
+        if not self.take("["):
+            return self._time()
+        found = self._time()
+        while not self.take("]"):
+            self.need(",", "]")
+            found |= self._time()
+        return found
+
+    def _time(self) -> set[int]:
+        token = self.next()
+        days = DAYS.get(token.text) if token.kind == "word" else None
+        if days is None:
+            if token.kind != "word" or not token.text[:1].isdigit():
+                self.expected(token, [*DAYS, "8..20"], "hour in")
+            return hours_of(DAYS["daily"], *self._span(token))
+        if not self.take("("):
+            return hours_of(days, 0, 23)
+        found = hours_of(days, *self._span(self.next()))
+        while not self.take(")"):
+            self.need(",", ")")
+            found |= hours_of(days, *self._span(self.next()))
+        return found
+
+    def _span(self, token: Token) -> tuple[int, int]:
+        first, dots, last = token.text.partition("..")
+        last = last if dots else first
+        if token.kind != "word" or not HOUR.fullmatch(first) or not HOUR.fullmatch(last):
+            got = "the end" if token.kind == "end" else f"`{token.text}`"
+            self.fail(token, f"hours {got}: expected such as 8..20, each from 0 to 23")
+        return int(first), int(last)
 
 
-@intrinsic
-def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
-    """Bring the cache line at an address near."""
-
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
-        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(fetch, [builder.inttoptr(args[0], cgutils.voidptr_t), i32(0), i32(3), i32(1)])
-        return context.get_dummy_value()
-
-    return types.none(types.int64), build
-
-
-@intrinsic
-def first_bit(typingctx, word):  # type: ignore[no-untyped-def]
-    """Index of the lowest set bit; 64 for a word of zeros."""
-
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), build
+def hours_of(days: Sequence[int], first: int, last: int) -> set[int]:
+    """Hours of the week from `first` to `last`, both included, on some days; first > last runs into the next day."""
+    until = last if first <= last else last + 24
+    return {(24 * day + hour) % WEEK_HOURS for day in days for hour in range(first, until + 1)}

@@ -1,9 +1,10 @@
-"""Why a campaign is not asked for a price: the plain-words twin of `audience.match` and `auction.limits`.
+"""Why a campaign is not asked for a price: the plain-words twin of `audience.targets` and `auction.limits`.
 
-`reason` looks at one campaign and one imp and names the first thing that stands in the way: pause, flight, target,
-creative, the publisher's lists, money, cap, holdout. An empty reason means that the compiled step asks it.
+`Reasons.of` looks at one campaign and one imp and names everything that stands in the way: pause, flight, target, the
+publisher's lists, creative, money, cap, holdout. No reason means that the compiled step asks it.
 """
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,72 +13,76 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction import limits
+from exchange.auction.ads import fit_keys, target_of
 from exchange.auction.venue import Venue
-from exchange.audience.index import INSECURE, ImpView, Index
-from exchange.audience.language import Target, View, explain
+from exchange.audience.language import bare_domain, explain
 from exchange.awards import CAMPAIGN_CELL
-from exchange.openrtb.codes import BANNER, MEDIA
+from exchange.config import Advertiser, Config, Creative
+from exchange.facts.sources import INSECURE
 from exchange.openrtb.model import BidRequest
 from exchange.state import DAY_NS, HOUR_NS, pair_key, week_of
 
 
 class Case(Struct):
-    """One imp of one request at one time, as targets and blocks see it; `view` is without `own`."""
+    """One imp of one request at one time; `view` is of person and imp, without what only advertisers know."""
 
     request: BidRequest
-    imp: ImpView
-    view: View
+    view: dict[str, Any]
     person_key: int
     now_ns: int
     private: bool = False  # a private auction: bids on its deals only
 
 
-def view(imp: ImpView, segments: list[str], country: str, device: str, domain: str, hour: int) -> View:
-    """What the targeting language may ask of one imp and person; "" = not known."""
-    offered, banner, other, _ = imp
-    return View(
-        seg=segments,
-        country=country or None,
-        device=device or None,
-        domain=domain or None,
-        hour=hour,
-        sizes=[size_text(size) for size in (*banner, *other)],
-        media=[name for code, name in MEDIA.items() if offered >> code & 1],
-    )
+class Found(Struct):
+    """Why a campaign is not asked: every reason in words, and the leaves of its target that fail."""
+
+    reasons: list[str]
+    leaves: list[str]
 
 
-def size_text(size: int) -> str:
-    """A packed size as `300x250`."""
-    return f"{size >> 16}x{size & 0xFFFF}"
+class Reasons:
+    """The reasons of all campaigns of a venue, by index; `advertisers` owns them in the same order."""
+
+    def __init__(self, config: Config, venue: Venue) -> None:
+        self.venue = venue
+        pairs = [(a, c) for a in config.advertiser for c in a.campaign]
+        self.advertisers = [a for a, _ in pairs]
+        self.tag_names = {number: tag for tag, number in venue.targets.vocabulary.ids["blocked"].items()}
+        self.trees = [target_of(c.target, config.audiences, c.name, relative=True).tree for _, c in pairs]
+
+    def of(self, campaign: int, case: Case) -> Found:
+        """All that keeps a campaign (by index) from being asked; no reasons = it is asked."""
+        venue = self.venue
+        me = venue.campaigns[campaign]
+        contact = contact_of(venue, case.person_key, int(me["advertiser"]))
+        leaves = list(explain(self.trees[campaign], {**case.view, **relation(contact, case)}).failing)
+        reasons = [*_asleep(me, case.now_ns), *(f"target: {leaf}" for leaf in leaves)]
+        reasons += _lists(self.advertisers[campaign], case.request)
+        ads = range(int(me["ad0"]), int(me["ad0"]) + int(me["n_ads"]))
+        refused = [_refusal(venue.ads[ad].creative, self._tags(ad), case) for ad in ads]
+        if all(refused):
+            reasons.append(", and ".join(dict.fromkeys(refused)).replace(", and creative: ", "; "))
+        reasons += filter(None, (_money(venue, me, case.now_ns), _cap(venue, me, contact, case)))
+        if limits.held_out_of(venue.record, venue.campaigns, campaign, np.uint64(case.person_key)):
+            share = f"{float(me['holdout']):.0%}"
+            reasons.append(f"holdout: this person is never shown ads of this advertiser, as {share} of people")
+        return Found(reasons, leaves)
+
+    def _tags(self, ad: int) -> set[str]:
+        """What a publisher may block an ad by."""
+        record = self.venue.arrays["ads"][ad]
+        first, n = int(record["tag0"]), int(record["n_tags"])
+        return {self.tag_names[int(tag)] for tag in self.venue.arrays["tags"][first : first + n]}
 
 
-def reason(venue: Venue, campaign: int, case: Case) -> str:
-    """The first thing that keeps a campaign (by index) from being asked; "" = it is asked."""
-    me = venue.campaigns[campaign]
-    if me["paused"]:
-        return "paused"
-    if case.now_ns < me["start_ns"]:
-        return f"flight: starts {date_text(int(me['start_ns']))}"
-    if case.now_ns >= me["end_ns"]:
-        return f"flight: ended {date_text(int(me['end_ns']))}"
-    contact = contact_of(venue, case.person_key, int(me["advertiser"]))
-    first, n = int(me["line0"]), int(me["n_lines"])
-    failing = failing_leaf(venue.lines[first].target, case, bool(contact["flags"] & mk.OWN))
-    if failing:
-        return f"target: {failing}"
-    refused = [_refusal(venue, line, case) for line in range(first, first + n)]
-    if all(refused):
-        return ", and ".join(dict.fromkeys(refused)).replace(", and creative: ", "; ")
-    limit = _money(venue, me, case.now_ns) or _cap(venue, me, contact, case)
-    if not limit and limits.held_out_of(venue.record, venue.campaigns, campaign, np.uint64(case.person_key)):
-        return f"holdout: this person is never shown ads of this advertiser, as {float(me['holdout']):.0%} of people"
-    return limit
-
-
-def failing_leaf(target: Target, case: Case, own: bool = False) -> str:
-    """The first leaf of a target that this person and imp do not meet; "" when all hold."""
-    seen = View(**case.view, own=own)  # type: ignore[typeddict-item]
-    return next((text for text, holds in explain(target, seen) if not holds), "")
+def relation(contact: Any, case: Case) -> dict[str, int]:
+    """What the advertiser knows of the person, as targets ask it; nothing of one who is unknown."""
+    if not case.person_key:
+        return {}
+    known = {"own": int(contact["flags"] & mk.OWN != 0), "contacts": int(contact["contacts"])}
+    if contact["contacts"]:
+        known["last_contact_days"] = max(0, case.now_ns // mk.NANO - int(contact["last_s"])) // 86_400
+    return known
 
 
 def contact_of(venue: Venue, person_key: int, advertiser: int) -> Any:
@@ -101,41 +106,46 @@ def date_text(ns: int) -> str:
     return datetime.fromtimestamp(ns // mk.NANO, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _refusal(venue: Venue, line: int, case: Case) -> str:
+def _asleep(me: Any, now_ns: int) -> Iterator[str]:
+    """Paused, or out of its flight."""
+    if me["paused"]:
+        yield "paused"
+    if now_ns < me["start_ns"]:
+        yield f"flight: starts {date_text(int(me['start_ns']))}"
+    if now_ns >= me["end_ns"]:
+        yield f"flight: ended {date_text(int(me['end_ns']))}"
+
+
+def _lists(advertiser: Advertiser, request: BidRequest) -> Iterator[str]:
+    """Which of the publisher's lists bars an advertiser, and by which entry."""
+    for entry in request.badv:
+        bare = entry.lower().removeprefix("www.")
+        if any(f".{domain}".endswith(f".{bare}") for domain in map(bare_domain, advertiser.domains)):
+            yield f"badv: {entry} is blocked by the publisher"
+    for entry in request.bseat:
+        if entry == advertiser.name:
+            yield f"bseat: {entry} is blocked by the publisher"
+    if request.wseat and advertiser.name not in request.wseat:
+        yield f"wseat: seat {advertiser.name} is not among {', '.join(request.wseat)}"
+
+
+def _refusal(creative: Creative, tags: set[str], case: Case) -> str:
     """Why one creative may not stand in this imp: it does not fit, or the publisher blocks it; "" = it may."""
-    ad, (offered, banner, _, battr) = venue.lines[line], case.imp
+    view = case.view
     if case.private:
         return "creative: a private auction takes bids on its deals only"
-    if not offered >> ad.media & 1:
-        return f"creative: {MEDIA[ad.media]} is not offered, {', '.join(case.view['media'])} is"
-    if ad.media == BANNER and ad.size is not None and banner:
-        if ad.size[0] << 16 | ad.size[1] not in banner:
-            return f"creative: {ad.size[0]}x{ad.size[1]} does not fit {', '.join(map(size_text, banner))}"
-    return _blocked(venue.index, line, ad.seat, case.request, battr)
-
-
-def _blocked(index: Index, line: int, seat: str, request: BidRequest, battr: Any) -> str:
-    """Which of the publisher's lists blocks a line of the index, and by which entry."""
-
-    def holds(row: int) -> bool:
-        return bool(int(index.rows[row, line >> 6]) >> (line & 63) & 1)
-
-    lists = (
-        ("badv", index.badv_row, [(domain, domain.lower()) for domain in request.badv]),
-        ("bcat", index.cat_row, [(category, category) for category in request.bcat]),
-        ("bseat", index.seat_row, [(name, name) for name in request.bseat]),
-        (
-            "battr",
-            index.attr_row,
-            [("secure" if attribute == INSECURE else str(attribute), attribute) for attribute in battr],
-        ),
-    )
-    for name, table, entries in lists:
-        for shown, entry in entries:
-            if entry in table and holds(table[entry]):  # type: ignore[index,operator]
-                return f"{name}: {shown} is blocked by the publisher"
-    if request.wseat and not any(holds(index.seat_any_row.get(s, index.seat_other)) for s in request.wseat):
-        return f"wseat: seat {seat} is not among {', '.join(request.wseat)}"
+    if creative.type not in view["media"]:
+        return f"creative: {creative.type} is not offered, {', '.join(view['media'])} is"
+    if not set(fit_keys(creative)) & set(view["fit"]):
+        sizes: Sequence[str] = [key.removeprefix("banner ") for key in view["fit"] if key.startswith("banner ")]
+        size = f"{creative.w}x{creative.h}" if creative.w and creative.h else "a banner without a size"
+        return f"creative: {size} does not fit {', '.join(sizes)}"
+    for tag in view["blocked"]:
+        if tag in tags and tag == INSECURE:
+            return "creative: it loads over http, and the imp is secure"
+        if tag in tags:
+            entry = tag.removeprefix("attr ")
+            return f"{'battr' if tag.startswith('attr ') else 'bcat'}: {entry} is blocked by the publisher"
     return ""
 
 

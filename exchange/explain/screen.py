@@ -1,140 +1,15 @@
-"""What `rentier explain` knows of one bid request, and the screen that shows it.
-
-Money is nano of the ledger currency; the screen shows prices as CPM, which is the same number.
-"""
+"""The screen of `rentier explain`: the facts of one request, step by step, at most 100 columns wide."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from msgspec import Struct
-
-from exchange.openrtb.coerce import Problem
-from exchange.rent.report import Party
+from exchange.explain.facts import Explained, ImpFacts, NotAsked, Sale
 
 WIDTH: Final = 100  # columns
 LISTED: Final = 40  # campaigns of one kind on the screen; JSON has them all
+REASONS_LISTED: Final = 3  # of one campaign on the screen; `--campaign` and JSON have them all
 Row = Sequence[str]
-
-
-class Who(Struct):
-    """The person: known or not and by which field; segments of the request and of the people store; own lists."""
-
-    known: bool
-    why: str
-    segments: list[str]
-    stored: list[str]
-    own: list[str]
-
-
-class Place(Struct):
-    """Where and when; "" = not known; hour is the person's, 0..23."""
-
-    country: str
-    device: str
-    domain: str
-    publisher: str
-    hour: int
-
-
-class NotAsked(Struct):
-    """A campaign that was not asked for a price, and the first reason."""
-
-    campaign: str
-    why: str
-
-
-class BidFate(Struct):
-    """One bid: what the impression was worth to the campaign, what its rule bid, and what became of it."""
-
-    campaign: str
-    rule: str
-    value_nano: int
-    gross_nano: int
-    net_nano: int
-    fate: int
-    name: str
-    meaning: str
-
-
-class Presets(Struct):
-    """The fee presets that apply."""
-
-    sell: str
-    buy: str
-
-
-class Sale(Struct):
-    """One position: the winner, the clearing sum and who gets what; `quoted_cpm` in the currency of the response.
-
-    Amounts are per billable event (`bill`); the second bid is what the best one behind comes to in its own terms.
-    """
-
-    campaign: str
-    creative: str
-    format: str  # a key of market.FORMATS
-    slot: int  # position, 0 = the best
-    lost: bool  # all_pay: it pays without winning
-    bill: str  # what the amounts are for: impression, click or conversion
-    pays_bid: bool
-    bid_nano: int
-    second_nano: int
-    floor_nano: int
-    increment_nano: int
-    soft_floor_nano: int
-    clearing_nano: int
-    buyer_total_nano: int
-    quoted_cpm: float
-    own: bool
-    parties: list[Party]
-    fees: Presets
-
-
-class ImpFacts(Struct):
-    """One imp: what is for sale, who was asked, who bid, what came of it."""
-
-    id: str
-    media: list[str]
-    sizes: list[str]
-    seller_floor: str
-    floor_nano: int
-    asked: list[str] = []
-    not_asked: list[NotAsked] = []
-    bids: list[BidFate] = []
-    sale: Sale | None = None
-    lower: list[Sale] = []  # further positions; in an all-pay auction the losers that pay
-
-
-class EndpointFacts(Struct):
-    """A remote endpoint: would it be asked, and if not, why."""
-
-    name: str
-    url: str
-    eligible: bool
-    why: str
-
-
-class Explained(Struct):
-    """One request, explained. `status` is the HTTP status of the answer; `more` = requests left in the file."""
-
-    currency: str
-    config: str = ""
-    file: str = ""
-    more: int = 0
-    id: str = ""
-    status: int = 204
-    errors: list[Problem] = []
-    time: str = ""
-    quoted: str = ""
-    format: str = ""
-    test: bool = False
-    who: Who | None = None
-    place: Place | None = None
-    endpoints: list[EndpointFacts] = []
-    imps: list[ImpFacts] = []
-
-
-# ---- the screen ----------------------------------------------------------------------------------------------
 
 
 def render(facts: Explained) -> str:
@@ -147,7 +22,7 @@ def render(facts: Explained) -> str:
         return _text(lines)
     lines += ["1 validation: accepted", "", "2 what it became", *_became(facts), ""]
     for k, imp in enumerate(facts.imps):
-        lines += _imp(facts, k, imp)
+        lines += _one(facts, k, imp) if facts.campaign and facts.quoted else _imp(facts, k, imp)
     if not facts.quoted:
         lines.append("no auction: none of the currencies in cur has a rate in the config")
     lines.append(f"answer: {facts.status}{_TEST if facts.test else ''}")
@@ -175,6 +50,10 @@ def _became(facts: Explained) -> list[str]:
             f"  imp {imp.id}: {', '.join(imp.media) or 'nothing'} {' '.join(imp.sizes)}, the seller's floor "
             f"{imp.seller_floor}; floor in the auction {_cpm(imp.floor_nano)} {facts.currency} CPM"
         )
+        for reserve in imp.reserves:
+            whose = f"bids of seat {reserve.seat}" if reserve.seat else "everybody's bids"
+            where = f", where {reserve.target}" if reserve.target else ""
+            lines.append(f"    reserve {_cpm(reserve.floor_nano)} CPM for {whose}{where}")
     for endpoint in facts.endpoints:
         fate = "would be asked, is not called here" if endpoint.eligible else f"not asked, {endpoint.why}"
         lines.append(f"  endpoint {endpoint.name}: {fate}")
@@ -188,7 +67,7 @@ def _imp(facts: Explained, k: int, imp: ImpFacts) -> list[str]:
     if not facts.quoted:
         return []
     lines.append(f"3 who may bid: {len(imp.asked)} of {n} campaigns")
-    lines += _table(("  campaign", "not asked, because of"), [(f"  {x.campaign}", x.why) for x in imp.not_asked])
+    lines += _table(("  campaign", "not asked, because of"), [(f"  {x.campaign}", _why(x)) for x in imp.not_asked])
     lines += ["", f"4 the bids, {money} CPM: gross = what the buyer pays, net = what competes"]
     lines += _table(
         ("  campaign", "rule", "value", "gross", "net", "fate"),
@@ -204,6 +83,31 @@ def _imp(facts: Explained, k: int, imp: ImpFacts) -> list[str]:
         return [*lines, "5 the price: not sold", ""]
     for sale in (imp.sale, *imp.lower):
         lines += _sold(facts, sale, len(imp.lower) > 0)
+    return lines
+
+
+def _why(each: NotAsked) -> str:
+    """The first reasons of a campaign, and how many more there are."""
+    more = len(each.reasons) - REASONS_LISTED
+    return "; ".join(each.reasons[:REASONS_LISTED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _one(facts: Explained, k: int, imp: ImpFacts) -> list[str]:
+    """What became of one campaign at one imp: every reason why it is not asked, or its bid and the price."""
+    lines = [f"imp {imp.id} ({k + 1} of {len(facts.imps)})", ""]
+    for each in imp.not_asked:
+        lines += [f"3 {facts.campaign} is not asked, because of", *(f"  {reason}" for reason in each.reasons), ""]
+    for bid in imp.bids:
+        lines += [
+            f"3 {facts.campaign} is asked",
+            "",
+            f"4 its bid, {facts.currency} CPM: value {_cpm(bid.value_nano)}, gross {_cpm(bid.gross_nano)}, "
+            f"net {_cpm(bid.net_nano)}: {bid.name} ({bid.fate}), {bid.meaning}",
+            "",
+        ]
+    for sale in (imp.sale, *imp.lower):
+        if sale is not None and sale.campaign == facts.campaign:
+            lines += _sold(facts, sale, len(imp.lower) > 0)
     return lines
 
 

@@ -4,11 +4,12 @@ The request goes the real way (`Line.open`, the compiled step, the journal) on a
 nothing is spent and nobody has been met yet. Remote endpoints are listed, not called.
 """
 
+import difflib
 import tempfile
 import time
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -16,11 +17,13 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction import sell
+from exchange.auction.ads import target_of
 from exchange.auction.venue import Venue
-from exchange.audience.language import View
+from exchange.audience.language import explain as explain_target
+from exchange.audience.target import View
 from exchange.config import Config, ConfigError, load_config, shipped
 from exchange.explain import reasons
-from exchange.explain.screen import (
+from exchange.explain.facts import (
     BidFate,
     EndpointFacts,
     Explained,
@@ -28,10 +31,13 @@ from exchange.explain.screen import (
     NotAsked,
     Place,
     Presets,
+    ReserveFacts,
     Sale,
     Who,
-    render,
 )
+from exchange.explain.screen import render
+from exchange.explain.views import stored_segments, views_of
+from exchange.facts.sources import anonymous
 from exchange.line import Line
 from exchange.links import Links
 from exchange.opening import open_venue
@@ -40,15 +46,19 @@ from exchange.openrtb.corpus import read_requests
 from exchange.openrtb.encode import cpm
 from exchange.openrtb.model import BidRequest
 from exchange.openrtb.validate import BadRequest
-from exchange.opportunity import UNSOLD_FLOOR_NANO, Opened, anonymous, kind_of, view_of
+from exchange.opportunity import UNSOLD_FLOOR_NANO, Opened
 from exchange.rent.ledger import Ledger
+from exchange.rent.names import SALT_BYTES
 from exchange.rent.report import Party
 
+NO_LEDGER: Final = bytes(SALT_BYTES)  # the salt where there is no ledger: the same people every time
 
-def explain_file(path: str | Path, config_path: str | Path | None, as_json: bool) -> str:
+
+def explain_file(path: str | Path, config_path: str | Path | None, as_json: bool, campaign: str = "") -> str:
     """Explain the first bid request of a file (plain or wrapped), as text of at most 100 columns or as JSON.
 
-    config_path None = the demo's config. Raises ConfigError, OSError.
+    config_path None = the demo's config; campaign: only what concerns this one, ADVERTISER/CAMPAIGN or a name that
+    only one campaign has. Raises ConfigError, OSError.
     """
     config_path = config_path or shipped("demo.toml")
     config = load_config(config_path)
@@ -57,20 +67,51 @@ def explain_file(path: str | Path, config_path: str | Path | None, as_json: bool
         raise ConfigError(f"{path}: no bid request in it")
     facts = explain(config, found[0][1], time.time_ns())
     facts.config, facts.file, facts.more = str(config_path), found[0][0], len(found) - 1
+    if campaign:
+        _narrow(facts, chosen(campaign, [f"{a.name}/{c.name}" for a in config.advertiser for c in a.campaign]))
     return msgspec.json.encode(facts).decode() if as_json else render(facts)
+
+
+def chosen(text: str, names: list[str]) -> str:
+    """The campaign that a text names: ADVERTISER/CAMPAIGN, or CAMPAIGN where only one has it. Raises ConfigError."""
+    found = [name for name in names if text in (name, name.partition("/")[2])]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ConfigError(f"--campaign {text}: {len(found)} have this name: expected one of {', '.join(found)}")
+    near = difflib.get_close_matches(text, names, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ConfigError(f"--campaign {text}: none of the config's {len(names)} campaigns{hint}")
+
+
+def _narrow(facts: Explained, campaign: str) -> None:
+    """Leave in the facts only what concerns one campaign."""
+    facts.campaign = campaign
+    for imp in facts.imps:
+        imp.asked = [name for name in imp.asked if name == campaign]
+        imp.not_asked = [each for each in imp.not_asked if each.campaign == campaign]
+        imp.bids = [bid for bid in imp.bids if bid.campaign == campaign]
 
 
 def explain(config: Config, body: bytes, now_ns: int) -> Explained:
     """Hold the auction of one request at `now_ns` (or at its own ext.rentier.now_ns) and say all there is to know."""
     config = deepcopy(config)
     config.exchange.journal, config.server.test_clock = "bids", True
+    salt = ledger_salt(config) or NO_LEDGER
     with tempfile.TemporaryDirectory(prefix="rentier-explain-") as folder:
+        (Path(folder) / "salt").write_bytes(salt)
         config.exchange.ledger = folder
         venue, key = open_venue(config)
         try:
             return _Case(config, venue, key, body, now_ns).explained(Path(folder))
         finally:
             venue.close()
+
+
+def ledger_salt(config: Config) -> bytes:
+    """The salt of the config's ledger, so that people have the keys, and holdouts, they have there; b"" = no ledger."""
+    path = Path(config.folder) / config.exchange.ledger / "salt"
+    return path.read_bytes() if path.is_file() else b""
 
 
 class _Case(Struct):
@@ -97,9 +138,10 @@ class _Case(Struct):
         names = self.venue.names
         facts.test = opened.request.test == 1
         facts.format = _format_name(opened.format).replace("_", " ")
-        facts.place = _place(opened.request, rows[0], names)
-        facts.who, segments = self._who(opened.request, int(rows[0]["person_key"]))
-        cases = [self._case(opened, k, rows[k], segments, facts.place) for k in range(opened.n_imps)]
+        cases = self._cases(opened, rows)
+        facts.place = _place(cases[0].view, rows[0], names)
+        facts.who = self._who(opened.request, int(rows[0]["person_key"]))
+        why = reasons.Reasons(self.config, self.venue)
         facts.endpoints = self._endpoints(line, opened, cases)
         facts.imps = [self._imp(opened, k, rows[k], cases[k]) for k in range(opened.n_imps)]
         if not opened.currency:
@@ -107,8 +149,9 @@ class _Case(Struct):
         self._load(opened, rows)
         values = []
         for k, imp in enumerate(facts.imps):
-            self._ask(imp, cases[k])
+            self._ask(why, imp, cases[k])
             self._sell(opened.now_ns, k)
+            imp.reserves = self._reserves()
             imp.floor_nano = int(self.venue.arrays["opportunities"]["floor_nano"][k])  # as reserves have raised it
             values.append(self._values())
         self.venue.close()
@@ -121,11 +164,8 @@ class _Case(Struct):
 
     # ---- before the auction ------------------------------------------------------------------------------------
 
-    def _who(self, request: BidRequest, key: int) -> tuple[Who, list[str]]:
+    def _who(self, request: BidRequest, key: int) -> Who:
         """Who the person is to the exchange, and the segments that count."""
-        seg_id = self.venue.index.seg_id
-        stored = {seg_id[name]: name for name in seg_id}
-        known = sorted(stored[i] for i in self.venue.index.bound.get(key, ()))
         given: list[str] = []
         nameless = anonymous(request, request.user, request.device)
         if request.user is not None and not nameless:
@@ -135,25 +175,37 @@ class _Case(Struct):
             for advertiser in self.config.advertiser
             if reasons.contact_of(self.venue, key, self.venue.names.id("advertiser", advertiser.name))["flags"] & mk.OWN
         ]
-        who = Who(known=key != 0, why=_named_by(request, nameless), segments=given, stored=known, own=own)
-        return who, sorted({*given, *known})
+        stored = stored_segments(self.venue, key)
+        return Who(known=key != 0, why=_named_by(request, nameless), segments=given, stored=stored, own=own)
 
-    def _case(self, opened: Opened, k: int, row: Any, segments: list[str], place: Place) -> reasons.Case:
-        """Imp k as targets and blocks see it."""
-        imp = opened.request.imp[k]
-        seen = view_of(imp)[0]
-        view: View = reasons.view(seen, segments, place.country, place.device, place.domain, place.hour)
-        private = imp.pmp is not None and imp.pmp.private_auction == 1
-        return reasons.Case(opened.request, seen, view, int(row["person_key"]), opened.now_ns, private)
+    def _cases(self, opened: Opened, rows: Any) -> list[reasons.Case]:
+        """The imps as targets and blocks see them."""
+        floors = [int(row["floor_nano"]) for row in rows]
+        key = int(rows[0]["person_key"])
+        views = views_of(self.venue, opened, key, floors)
+        private = [imp.pmp is not None and imp.pmp.private_auction == 1 for imp in opened.request.imp]
+        return [
+            reasons.Case(opened.request, view, key, opened.now_ns, alone)
+            for view, alone in zip(views, private, strict=True)
+        ]
 
     def _endpoints(self, line: Line, opened: Opened, cases: list[reasons.Case]) -> list[EndpointFacts]:
         """Which endpoints would be asked, by the compiled match."""
         eligible, found = line.eligible(opened), []
-        first = len(self.venue.lines) - len(self.config.endpoint)
         for e, endpoint in enumerate(self.config.endpoint):
-            failing = [reasons.failing_leaf(self.venue.lines[first + e].target, case) for case in cases]
+            tree = target_of(endpoint.target, self.config.audiences, endpoint.name, relative=False).tree
+            failing = [explain_target(tree, case.view).lacks for case in cases]
             why = "" if e in eligible else f"target: {failing[0] or 'met by none of the imps'}"
             found.append(EndpointFacts(endpoint.name, endpoint.url, e in eligible, why))
+        return found
+
+    def _reserves(self) -> list[ReserveFacts]:
+        """The reserves of the config that applied to the imp just sold, and to whose bids."""
+        arrays, found = self.venue.arrays, []
+        for r, reserve in enumerate(self.config.auction.reserve):
+            if arrays["applying"][r]:
+                floor = int(arrays["reserves"]["floor_nano"][r])
+                found.append(ReserveFacts(reserve.seat or "", reserve.target or "", floor))
         return found
 
     def _imp(self, opened: Opened, k: int, row: Any, case: reasons.Case) -> ImpFacts:
@@ -162,7 +214,7 @@ class _Case(Struct):
         seller = f"{imp.bidfloor:g} {imp.bidfloorcur or 'USD'}" if imp.bidfloor > 0 else "none"
         if floor >= UNSOLD_FLOOR_NANO:
             seller += ", a currency without a rate: no bid reaches it"
-        media, sizes = list(case.view["media"]), list(case.view["sizes"])
+        media, sizes = list(case.view["media"]), list(case.view["size"])
         if case.private:
             media.append("private auction")
         return ImpFacts(id=imp.id, media=media, sizes=sizes, seller_floor=seller, floor_nano=floor)
@@ -171,16 +223,16 @@ class _Case(Struct):
 
     def _load(self, opened: Opened, rows: Any) -> None:
         """Put the request where the compiled step reads it."""
-        query = np.frombuffer(opened.query, np.int32)
+        query = np.frombuffer(opened.query, np.int64)
         self.venue.arrays["query"][: query.size] = query
         self.venue.arrays["opportunities"][: rows.size] = rows
 
-    def _ask(self, imp: ImpFacts, case: reasons.Case) -> None:
+    def _ask(self, why: reasons.Reasons, imp: ImpFacts, case: reasons.Case) -> None:
         """Who is asked for this imp and who is not, as things stand before it."""
         for c, name in enumerate(self.venue.campaign_names):
-            why = reasons.reason(self.venue, c, case)
-            if why:
-                imp.not_asked.append(NotAsked(name, why))
+            found = why.of(c, case)
+            if found.reasons:
+                imp.not_asked.append(NotAsked(name, found.reasons[0], found.leaves, found.reasons))
             else:
                 imp.asked.append(name)
 
@@ -252,14 +304,11 @@ def _pays_bid(row: Any, soft_floor_nano: int) -> bool:
     return row["price_rule"] in (mk.FIRST_PRICE, mk.ALL_PAY)
 
 
-def _place(request: BidRequest, row: Any, names: Any) -> Place:
+def _place(view: View, row: Any, names: Any) -> Place:
     """Where and when, as the auction sees it."""
-    country, device = int(row["country"]), codes.DEVICES[row["device"]]
-    if device == "other" and (request.device is None or request.device.devicetype != 8):
-        device = kind_of(request.device.ua) if request.device is not None else ""
     return Place(
-        country=chr(country >> 8) + chr(country & 0xFF) if country else "",
-        device=device,
+        country=view["country"],
+        device=view["device"],
         domain=names.text("domain", int(row["domain"])),
         publisher=names.text("publisher", int(row["publisher"])),
         hour=int(row["hour"]),

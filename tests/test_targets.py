@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange.audience import query as qy
-from exchange.audience.attributes import ATTRIBUTES, HOURS, NUMBER, SET, TEXT
+from exchange.audience.attributes import ATTRIBUTES, HOURS, NUMBER, SET
 from exchange.audience.building import Tuning
-from exchange.audience.program import STEPS_MAX
 from exchange.audience.target import (
     EVERYONE,
     And,
@@ -21,14 +20,13 @@ from exchange.audience.target import (
     Or,
     Target,
     Tree,
-    given as stated,
     is_relative,
     leaf_holds,
 )
-from exchange.audience.targets import Job, Targets, holds_other, match, match_list, match_many, meets, select
+from exchange.audience.targets import Job, Targets, match_list, select
 
 QUERY_MAX = 2_000
-NAMES = [attribute for attribute in ATTRIBUTES]
+NAMES = list(ATTRIBUTES)
 DOMAINS = ["a.org", "b.org", "x.a.org", "y.x.a.org", "org", "c.net", "x.c.net"]
 ALWAYS = 1 << 40  # verify_ns: never verify early
 TUNINGS = {

@@ -9,10 +9,10 @@ import numpy as np
 from numba import carray, njit
 
 from exchange.audience import query as qy
+from exchange.audience.bits import and_rows, but_rows, first_bit, or_rows, prefetch, word_at
 from exchange.audience.parts import COLUMN, LINE, ONES, PART, VALID, VALUE, VERIFY, ZEROS
 from exchange.audience.program import CLAUSE, HOME, MANY, ONE, STEP, accepts, step_holds
 from exchange.audience.vocabulary import OTHER
-from exchange.audience.bits import and_rows, but_rows, first_bit, or_rows, prefetch, word_at
 from exchange.memory import at
 
 _U0 = np.uint64(0)
@@ -416,7 +416,7 @@ def match(a):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def listed(a, out):  # type: ignore[no-untyped-def]
-    """The campaigns of `found`, ascending, into out: int32, with room for 64 more than there are. Returns their number."""
+    """The campaigns of `found`, ascending, into out, int32 with room for 64 more. Returns their number."""
     found = carray(at(a.found), a.n_words, np.uint64)
     n = np.int64(0)
     for w in range(a.n_words):

@@ -119,7 +119,8 @@ DEALS = st.fixed_dictionaries({"private_auction": st.integers(0, 1)}, optional={
 })  # fmt: skip
 IMPS = st.fixed_dictionaries({}, optional={
     "banner": BANNERS, "secure": st.integers(0, 1), "metric": METRICS, "pmp": DEALS,
-    "video": st.fixed_dictionaries({"mimes": st.just(["video/mp4"])}, optional={"w": SIZES, "h": SIZES, "pos": CODES}),
+    "video": st.fixed_dictionaries({"mimes": st.just(["video/mp4"])}, optional={
+        "w": SIZES, "h": SIZES, "pos": CODES, "battr": st.lists(CODES, max_size=2)}),
     "native": st.just({"request": json.dumps(NATIVE), "battr": [1]}), "audio": st.just({"mimes": ["audio/mp4"]}),
 }).map(lambda imp: imp if imp.keys() & MEDIA else {**imp, "banner": {}})  # fmt: skip
 PLACES = st.fixed_dictionaries({}, optional={
@@ -264,7 +265,13 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
                   "site": {"domain": "1.example", "cat": long}})  # fmt: skip
     vocabulary.id("size", "7x1")
     assert encoded(encoder, asked, 0, [1]) == plain(vocabulary, asked, 0, [1])
-    assert [len(memo) for memo in memos()] == [0, 0, 1, 0, 0]
+    for part in ({"battr": list(range(1_000))}, {"format": [{"w": n, "h": n} for n in range(1_000)]}):
+        for slot in (
+            {"banner": part},
+            {"banner": ..., "video": {"mimes": ["a/b"], "battr": part.get("battr", [1] * 999)}},
+        ):
+            encoded(encoder, good(imp(**slot)), 0, [1])
+    assert [len(memo) for memo in memos()] == [0, 0, 2, 0, 0]  # but the two short domains
 
 
 def test_too_much_is_cut_on_the_safe_side() -> None:

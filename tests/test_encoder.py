@@ -297,3 +297,42 @@ def test_too_much_is_cut_on_the_safe_side() -> None:
     assert got["imps"][0]["fit"] == [2]
     q = encoder.encode(asked, parts_of(asked, 0), [1], segments)
     assert len(q) // 8 <= qy.HEAD + qy.IMP_WIDTH + 512 + 4_096
+
+
+def test_an_imp_whose_refusals_do_not_fit_fits_no_creative() -> None:
+    vocabulary = Vocabulary()
+    attrs = list(range(513))
+    for name, value in [("fit", "banner 300x250"), *(("blocked", f"attr {each}") for each in attrs)]:
+        vocabulary.mention(name)
+        vocabulary.id(name, value)
+    encoder = Encoder(vocabulary, lists_per_imp_max=512)
+    for listed, fits in ((attrs[:511], [2]), (attrs, [])):
+        got = encoded(encoder, good(imp(banner={"w": 300, "h": 250, "battr": listed})), 0, [1])["imps"][0]
+        assert (got["fit"], len(got["blocked"])) == (fits, 511)
+
+
+def test_what_is_remembered_of_an_imp_is_all_that_matters() -> None:
+    """Imps that differ in one thing, one after the other through one encoder, and again."""
+    video = {"mimes": ["video/mp4"]}
+    imps: list[dict[str, Any]] = [
+        {}, {"secure": 1}, {"banner": ..., "video": video}, {"banner": ..., "video": video, "secure": 1},
+        *({"banner": {"w": 300, "h": 250, **each}} for each in (
+            {"w": 90}, {"h": 90}, {"pos": 0}, {"pos": 1},
+            {"battr": [1]}, {"battr": [2]}, {"format": [{"w": 9, "h": 8}]})),
+        *({"video": {**video, **each}} for each in (
+            {}, {"w": 9, "h": 9}, {"w": 9, "h": 8}, {"w": 8, "h": 9}, {"pos": 7}, {"battr": [1]}, {"battr": [2]})),
+        {"audio": video}, {"audio": {**video, "battr": [1]}},
+        {"native": {"request": NATIVE}}, {"native": {"request": NATIVE, "battr": [1]}},
+        {"pmp": {"private_auction": 1}}, {"pmp": {"deals": [{"id": "d"}]}}, {"pmp": {"deals": [{"id": "e"}]}},
+        {"pmp": {"private_auction": 1, "deals": [{"id": "e"}]}},
+        *({"metric": [{"type": "viewability", "value": value}]} for value in (0.5, 0.6)),
+    ]  # fmt: skip
+    asked = [good({**imp(**each), **over}) for each in imps for over in ({}, {"bcat": ["IAB1"]}, {"bcat": ["IAB2"]})]
+    vocabulary = Vocabulary()
+    for name in RATED:
+        vocabulary.mention(name)
+    for each in asked:
+        learn(vocabulary, each, lambda name, value: True)
+    encoder = Encoder(vocabulary)
+    for each in asked + asked[::-1]:
+        assert encoded(encoder, each, 0, [5]) == plain(vocabulary, each, 0, [5])

@@ -15,7 +15,7 @@ from exchange.audience.attributes import ATTRIBUTES, BY_NAME, HOURS, NUMBER, SET
 from exchange.audience.target import given as stated
 from exchange.audience.vocabulary import OTHER, Vocabulary
 from exchange.facts import encode
-from exchange.facts.encode import Encoder, refusers
+from exchange.facts.encode import Encoder, asked_about, refusers
 from exchange.facts.sources import IMP, MINUTE_NS, PERSON, parts_of, view_of_request
 from exchange.openrtb import BadRequest, codes, decode
 from exchange.openrtb.corpus import read_requests
@@ -82,12 +82,12 @@ def content(q: Any, mentioned: set[str], exact: bool = True) -> dict[str, Any]:
 def plain(vocabulary: Vocabulary, asked: Any, now_ns: int, floors: list[int], known: Any = ()) -> dict[str, Any]:
     """The content of the query that `query_of` makes, of what is mentioned."""
     view, imps = view_of_request(asked, now_ns, floors, known)
-    return content(qy.query_of(vocabulary, view, imps, *sides(asked)), vocabulary.mentioned, exact=False)
+    return content(qy.query_of(vocabulary, view, imps, *sides(asked)), asked_about(vocabulary), exact=False)
 
 
 def encoded(encoder: Encoder, asked: Any, now_ns: int, floors: list[int], known: Any = ()) -> dict[str, Any]:
     q = np.frombuffer(encoder.encode(asked, parts_of(asked, now_ns // MINUTE_NS), floors, known), np.int64)
-    return content(q, encoder.vocabulary.mentioned)
+    return content(q, asked_about(encoder.vocabulary))
 
 
 def learn(vocabulary: Vocabulary, asked: Any, keep: Any) -> None:
@@ -336,3 +336,13 @@ def test_what_is_remembered_of_an_imp_is_all_that_matters() -> None:
     encoder = Encoder(vocabulary)
     for each in asked + asked[::-1]:
         assert encoded(encoder, each, 0, [5]) == plain(vocabulary, each, 0, [5])
+
+
+def test_ads_and_values_ask_without_a_target() -> None:
+    """A tag of an ad and a segment that only a value knows are looked for, though no target mentions them."""
+    vocabulary = Vocabulary()
+    encoder = Encoder(vocabulary)
+    asked = good({**imp(), "bcat": ["IAB2"]})
+    tag, segment = vocabulary.id("blocked", "IAB2"), vocabulary.id("seg", "urban")
+    got = encoded(encoder, asked, 0, [1])
+    assert (got["imps"][0]["blocked"], got["person"]["seg"]) == ([tag], [segment])

@@ -82,7 +82,7 @@ class Encoder:
 
     def _renew(self) -> None:
         """Forget what is remembered, and read what is mentioned by now."""
-        vocabulary, mentioned = self.vocabulary, self.vocabulary.mentioned
+        vocabulary, mentioned = self.vocabulary, asked_about(self.vocabulary)
         self.version = vocabulary.version
         self.texts = [
             (qy.SLOT[a.name], vocabulary.ids[a.name], PERSON[a.name])
@@ -305,6 +305,11 @@ class Encoder:
         for at in named:
             record[at] = min(record[at], self.lists_per_imp_max)
             record[at + 1] = 0 if at == _FIT else min(record[at + 1], self.lists_per_imp_max - record[at])
+
+
+def asked_about(vocabulary: Vocabulary) -> set[str]:
+    """The attributes that a query carries: those of targets; segments and refusals also where values or ads ask."""
+    return vocabulary.mentioned | {name for name in ("seg", "blocked") if vocabulary.ids[name]}
 
 
 def refusers(domains: Mapping[int, Iterable[str]]) -> dict[str, tuple[int, ...]]:

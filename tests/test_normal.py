@@ -151,6 +151,11 @@ FORMS = [
     ("seg one of [a] and seg is present", ["seg one of [a]"]),
     ("country in [FR] or country in [FR] and device in [phone]", ["country in [FR]"]),
     ("device in [phone] and os = ios or os = ios and device in [phone]", ["device in [phone] and os in [ios]"]),
+    (
+        "device = phone and country = FR or country = BE and device = phone",
+        ["device in [phone] and country in [FR, BE]"],
+    ),
+    ("seg one of [a] and (os = ios or age < 5) or seg one of [a]", ["seg one of [a]"]),
     ("(country in [FR] and country in [BE]) or os = ios", ["os in [ios]"]),
     ("(country in [FR] or os = ios) and country in [BE]", ["os in [ios] and country in [BE]"]),
     ("hour between 8 and 20 and hour between 18 and 23", ["hour between 18 and 20"]),

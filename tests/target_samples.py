@@ -24,7 +24,7 @@ VALUES = {
     "connection": CONNECTIONS[:4],
     "carrier": ("one", "two, three"),
     "gender": GENDERS,
-    "seg": ("s0", "s1", "s2", "s3", "s4", "s 5"),
+    "seg": ("s0", "s1", "s2", "s 3"),
     "category": ("IAB1", "IAB1-2", "IAB2"),
     "position": POSITIONS[:3],
     "size": ("300x250", "728x90", "320x50"),

@@ -141,6 +141,7 @@ FORMS = [
     ("seg one of [a] or seg one of [b]", ["seg one of [a, b]"]),
     ("seg none of [a] and seg none of [b]", ["seg none of [a, b]"]),
     ("seg one of [a, b] and seg one of [a]", ["seg one of [a]"]),
+    ("seg one of [a, b, c] and seg one of [b, c] and seg one of [d, b, c]", ["seg one of [b, c]"]),
     ("seg one of [a, b] and seg one of [b, a]", ["seg one of [a, b]"]),
     ("seg one of [a, b] and seg none of [a]", ["seg one of [b] and seg none of [a]"]),
     ("seg one of [a, b] and seg one of [b, c]", ["seg one of [a, b] and seg one of [b, c]"]),

@@ -26,7 +26,7 @@ from exchange.audience.target import (
 from exchange.audience.targets import Job, Targets, match_list, select
 
 QUERY_MAX = 2_000
-NAMES = list(ATTRIBUTES)
+NAMES = [attribute for attribute in ATTRIBUTES if attribute.name != "blocked"]  # of ads, in no target
 DOMAINS = ["a.org", "b.org", "x.a.org", "y.x.a.org", "org", "c.net", "x.c.net"]
 ALWAYS = 1 << 40  # verify_ns: never verify early
 TUNINGS = {

@@ -20,4 +20,6 @@ def views_of(venue: Venue, opened: Opened, person_key: int, floors_nano: Sequenc
 
 def stored_segments(venue: Venue, person_key: int) -> list[str]:
     """The segments that the people store has of a person, by name."""
-    return sorted(venue.known.get(person_key, ()))
+    numbers = [] if venue.store is None else venue.store.segments(person_key)
+    names = {number: name for name, number in venue.targets.vocabulary.ids["seg"].items()}
+    return sorted(names[number] for number in numbers)

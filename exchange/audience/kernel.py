@@ -9,11 +9,11 @@ import numpy as np
 from numba import carray, njit
 
 from exchange.audience import query as qy
-from exchange.audience.bits import and_rows, but_rows, first_bit, or_rows, prefetch, word_at
+from exchange.audience.bits import and_rows, but_rows, first_bit, or_rows, word_at
 from exchange.audience.parts import COLUMN, LINE, ONES, PART, VALID, VALUE, VERIFY, ZEROS
 from exchange.audience.program import CLAUSE, HOME, MANY, ONE, STEP, accepts, step_holds
 from exchange.audience.vocabulary import OTHER
-from exchange.memory import at
+from exchange.memory import at, prefetch
 
 _U0 = np.uint64(0)
 _U1 = np.uint64(1)

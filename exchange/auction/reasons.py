@@ -19,8 +19,9 @@ from exchange.auction.venue import Venue
 from exchange.audience import query as qy
 from exchange.audience import targets as tg
 from exchange.audience.attributes import ATTRIBUTES
-from exchange.audience.program import HOME, first_failing
-from exchange.metrics import CAMPAIGNS_SHOWN, SAMPLE_CAMPAIGNS, SAMPLE_EVERY
+from exchange.audience.program import HOME
+from exchange.audience.reasons import first_failing
+from exchange.metrics import CAMPAIGNS_MAX, SAMPLE_CAMPAIGNS, SAMPLE_EVERY
 
 _OF_MARKET: Final = (
     "asked", "paused", "flight", "ended", "advertiser_blocked", "no_creative_fits", "creative_blocked",
@@ -99,11 +100,11 @@ def sample(venue, campaigns, counts, taken, n_imps):  # type: ignore[no-untyped-
 
 
 class Sampler:
-    """The counts of one venue, of its first CAMPAIGNS_SHOWN campaigns: `counts` int64[CAMPAIGNS_SHOWN, REASONS]."""
+    """The counts of one venue, of its first CAMPAIGNS_MAX campaigns: `counts` int64[CAMPAIGNS_MAX, REASONS]."""
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
-        self.counts: NDArray[np.int64] = np.zeros((CAMPAIGNS_SHOWN, len(REASONS)), np.int64)
+        self.counts: NDArray[np.int64] = np.zeros((CAMPAIGNS_MAX, len(REASONS)), np.int64)
         self.left = SAMPLE_EVERY
         self.taken = 0
 
@@ -112,8 +113,12 @@ class Sampler:
         self.left -= 1
         if self.left == 0:
             self.left = SAMPLE_EVERY
-            sample(self.venue.record, self.venue.campaigns, self.counts, self.taken, n_imps)
+            self.look(n_imps)
             self.taken += 1
+
+    def look(self, n_imps: int) -> None:
+        """Take a sample of the request in the buffers; of no imps it only sees that the kernel is compiled."""
+        sample(self.venue.record, self.venue.campaigns, self.counts, self.taken, n_imps)
 
     def read(self) -> dict[tuple[str, str], int]:
         """How often which reason was found, by campaign and reason; what never was is left out."""

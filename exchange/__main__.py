@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from exchange import __version__
 from exchange.cli import Quit, learning, reading, running
+from exchange.people import command as people
 
 EPILOG = """examples:
   rentier demo                                  the whole line for 10 seconds, then one screen
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
 
     for group in (running, reading, learning):
         group.commands(command)
+    people.add_people_commands(command, lambda args: print(people.text(args)))
     return top
 
 

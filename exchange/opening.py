@@ -8,6 +8,7 @@ import msgspec
 from exchange.auction.recover import recover
 from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
 from exchange.audience.people import PeopleError, load_own_list, load_people, person_key
+from exchange.audience.table import open_store
 from exchange.config import Config, ConfigError, config_hash
 from exchange.population import Population
 from exchange.rent.journal import Journal
@@ -69,23 +70,25 @@ def meta_of(venue: Venue) -> dict[str, Any]:
 
 def load_people_of(venue: Venue, key: bytes) -> None:
     """Load what the config knows of people: segments, own lists, own shares. Raises ConfigError."""
-    store = load_lists(venue, key)
-    venue.known = store
-    if any(advertiser.own_share for advertiser in venue.config.advertiser):
-        Population(venue.config, key).mark_own(venue)
+    config = venue.config
+    folder = Path(config.folder) / config.exchange.ledger
+    load_lists(venue, key, folder)
+    if any(advertiser.own_share for advertiser in config.advertiser):
+        Population(config, key).mark_own(venue)
 
 
-def load_lists(venue: Venue, key: bytes) -> dict[int, tuple[str, ...]]:
-    """Load the config's own lists into the venue, and its people file. Returns segments by person key."""
+def load_lists(venue: Venue, key: bytes, ledger: Path | None) -> None:
+    """Load the config's own lists and its people file, and the people store of a ledger, into the venue."""
     config, folder = venue.config, Path(venue.config.folder)
-    store: dict[int, tuple[str, ...]] = {}
+    by_key: dict[int, tuple[str, ...]] = {}
     try:
         if config.exchange.people:
-            store = load_people(folder / config.exchange.people, lambda text: person_key(key, text)).by_key
+            by_key = load_people(folder / config.exchange.people, lambda text: person_key(key, text)).by_key
+        store, _ = open_store(ledger, key, venue.targets.vocabulary, by_key, config.people.segments_max)
+        venue.use(store)
         for advertiser in config.advertiser:
             if advertiser.own_list:
                 listed = load_own_list(folder / advertiser.own_list, lambda text: person_key(key, text))
                 venue.mark_own(advertiser.name, listed)
     except PeopleError as error:
         raise ConfigError(str(error)) from None
-    return store

@@ -18,7 +18,7 @@ ROLL: Final = 1  # an open journal block is full
 GROW: Final = 2  # the contact table is full
 
 ADDRESSES: Final = (
-    "audience", "ads", "tags", "alive", "query", "found", "applying", "asked",
+    "audience", "store", "ads", "tags", "alive", "query", "found", "applying", "asked",
     "opportunities", "remote", "sold", "bids", "imps", "results", "fees", "rules", "factors",
     "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves", "values",
     "models",
@@ -135,6 +135,17 @@ def rehash_into(venue, old_people, old_pairs, old_contacts):  # type: ignore[no-
             slot = -1 - find(pairs, v.pairs_size, old_pairs[old])
             pairs[slot] = old_pairs[old]
             contacts[first + slot] = old_contacts[old_first + old]
+
+
+@njit(cache=True, nogil=True)
+def forget_own_in(venue, keys, advertiser):  # type: ignore[no-untyped-def]
+    """Take people off an advertiser's own list."""
+    v = venue[0]
+    contacts = carray(at(v.contacts), v.people_size * v.n_advertisers + v.pairs_size, CONTACT)
+    for k in range(keys.size):
+        ix = contact_ix(v, keys[k], advertiser, False)
+        if ix >= 0:
+            contacts[ix].flags &= ~np.uint16(mk.OWN)
 
 
 @njit(cache=True, nogil=True)

@@ -155,7 +155,7 @@ class Asker:
         _ask(mine.record, mine.homes, self.n, out)
         bits = np.unpackbits(mine.found.view(np.uint8), bitorder="little")[: self.n].astype(bool)
         assert (bits == out[:, 1]).all(), "match and meets differ"
-        assert HEAD - ADVERTISER_SLOTS == len(ADVERTISER)
+        assert len(ADVERTISER) == HEAD - ADVERTISER_SLOTS
         for slot, name in ((OWN, "own"), (CONTACTS, "contacts"), (LAST_CONTACT_DAYS, "last_contact_days")):
             assert BY_NAME[name].kind == NUMBER
             number = view.get(name)

@@ -156,7 +156,9 @@ def commands(block: Block) -> list[list[str]]:
 
 
 def write_files(page: Path, folder: Path) -> None:
-    """Write the blocks that begin with `# name.py` or `# name.toml` to files of these names."""
+    """Write the blocks that begin with `# name.py` or `# name.toml`, and CSVs behind "`name.csv`:", to such files."""
+    for name, text in re.findall(r"`([\w-]+\.csv)`:\n\n```csv\n(.*?)```", page.read_text(), flags=re.S):
+        (folder / name).write_text(text)
     for block in blocks(page):
         named = re.match(r"# ([\w-]+\.(?:py|toml))$", block.text.partition("\n")[0])
         if named:

@@ -27,7 +27,7 @@ RANKS = [
     {"line"},
     {"simulate", "live", "explain", "new", "reach"},
     {"serve", "load", "theory"},
-    {"tournament"},
+    {"tournament", "people"},
     {"cli"},
     {"__main__"},
 ]

@@ -21,6 +21,7 @@ from exchange.auction.weigh import gross_for, rate_of_event, weigh
 from exchange.audience import query as qy
 from exchange.audience import targets as tg
 from exchange.audience.program import HOME
+from exchange.audience.store import PEOPLE, know
 from exchange.bidding import call_price
 from exchange.memory import lowest_bit
 from exchange.openrtb import codes
@@ -301,6 +302,8 @@ def trade(venue, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-d
             return k
         if k == 0:
             v.auction += 1
+            if v.store != 0:
+                know(carray(st.at(v.store), 1, PEOPLE)[0], v.query, v.query_max, o.person_key)
         sell(v, campaigns, o, sold[k])
     if n_imps > 0 and opportunities[0].test:
         v.auction -= 1

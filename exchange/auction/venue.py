@@ -21,6 +21,7 @@ from exchange.auction.models import Models
 from exchange.auction.positions import slot_rates
 from exchange.auction.terms import write_terms
 from exchange.audience.query import query_max
+from exchange.audience.store import Store
 from exchange.audience.targets import Targets
 from exchange.config import Config, ConfigError
 from exchange.rent.journal import Journal
@@ -55,7 +56,7 @@ class Venue:
         self.arrays: dict[str, NDArray[Any]] = {}
         self.record = np.zeros(1, st.VENUE)
         self.ads: list[Ad] = []
-        self.known: dict[int, tuple[str, ...]] = {}
+        self.store: Store | None = None  # who has which segments (`use`)
         self.campaign_names: list[str] = []
         self._campaigns()
         self._targets()
@@ -356,6 +357,15 @@ class Venue:
         for name in ("people", "pairs", "contacts"):
             v[name] = self.arrays[name].ctypes.data
         st.rehash_into(self.record, people, pairs, contacts)
+
+    def use(self, store: Store) -> None:
+        """Let sales look into a people store, from now on."""
+        self.store = store
+        self.record["store"] = store.record.ctypes.data
+
+    def forget_own(self, advertiser: str, keys: NDArray[np.uint64]) -> None:
+        """Take people off an advertiser's own list."""
+        st.forget_own_in(self.record, keys, self.names.id("advertiser", advertiser))
 
     def mark_own(self, advertiser: str, keys: NDArray[np.uint64]) -> None:
         """Put people on an advertiser's own list."""

@@ -31,11 +31,12 @@ FILE_MAX_BYTES: Final = 1 << 30
 PEOPLE_MAX: Final = 5_000_000  # distinct people in a store, rows of an own list
 SEGMENTS_MAX: Final = 1_000  # of one person
 NAME_MAX_CHARS: Final = 253  # of a segment or a user id
+NAMES_MAX: Final = 1 << 20  # different segments
 SALT_MAX_BYTES: Final = 64
 ROWS_MAX: Final = 4 * PEOPLE_MAX  # of a people file
 HEADERS: Final = ("user_id",)  # what the first cell of a header line says
 CLEAR: Final = -1  # Mentions.codes: everything the person had before
-_CELLS_MAX: Final = 1 << 16  # cells whose meaning is remembered while a file is read: files repeat theirs
+_NOTHING: Final = -2  # an empty cell
 _TOLD_EVERY: Final = 8_192  # rows between two words on progress
 Progress = Callable[[int, int], None]  # bytes done, of all
 
@@ -103,19 +104,17 @@ def read_mentions(path: Path, key_of: Callable[[str], int], progress: Progress |
     Raises PeopleError for a file that cannot be read, a malformed row, or more rows than ROWS_MAX.
     """
     said = Mentions(path, array("Q"), array("L"), array("H"), array("i"), [])
-    numbers: dict[str, int] = {}
-    known: dict[str, tuple[int, ...]] = {}
+    known, codes = _Codes(), said.codes
     for where, cells in _rows(path, progress):
-        before = len(said.codes)
+        before = len(codes)
         key = key_of(_name(where, "user id", cells[0]))
+        known.where = where
         for cell in cells[1:]:
-            codes = known.get(cell)
-            if codes is None:
-                if len(known) >= _CELLS_MAX:
-                    known.clear()
-                codes = known[cell] = _codes(where, cell, numbers)
-            said.codes.extend(codes)
-        count = len(said.codes) - before
+            codes.extend(map(known.__getitem__, cell.split("|")))
+        if known.gaps:
+            known.gaps = 0
+            codes[before:] = array("i", [code for code in codes[before:] if code != _NOTHING])
+        count = len(codes) - before
         if not count:
             raise PeopleError(f"{where}: no segment: expected user_id,segment,.. or user_id,a|b|c")
         if count > SEGMENTS_MAX:
@@ -125,22 +124,34 @@ def read_mentions(path: Path, key_of: Callable[[str], int], progress: Progress |
         said.lines.append(int(where.rpartition(":")[2]))
         if len(said.keys) > ROWS_MAX:
             raise PeopleError(f"{where}: more than {ROWS_MAX} rows")
-    said.names = list(numbers)
+    said.names = list(known.numbers)
     return said
 
 
-def _codes(where: str, cell: str, numbers: dict[str, int]) -> tuple[int, ...]:
-    """What a cell says; new names get the next number."""
-    found = []
-    for part in cell.split("|"):
+class _Codes(dict[str, int]):
+    """The code of each part of a cell: read once, for files repeat theirs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: dict[str, int] = {}
+        self.where = ""
+        self.gaps = 0  # empty parts met
+
+    def __missing__(self, part: str) -> int:
         text = part.strip()
-        if text == "-":
-            found.append(CLEAR)
-        elif text:
+        if not text:
+            self.gaps += 1
+            return _NOTHING
+        code = CLEAR
+        if text != "-":
             less = text.startswith("-")
-            name = intern(_name(where, "segment", text[less:]))
-            found.append(numbers.setdefault(name, len(numbers)) << 1 | less)
-    return tuple(found)
+            name = intern(_name(self.where, "segment", text[less:]))
+            if name not in self.numbers and len(self.numbers) >= NAMES_MAX:
+                raise PeopleError(f"{self.where}: segment {name!r}: more than {NAMES_MAX} different segments")
+            code = self.numbers.setdefault(name, len(self.numbers)) << 1 | less
+        if text == part:
+            self[part] = code
+        return code
 
 
 def load_people(path: str | Path, key_of: Callable[[str], int]) -> People:

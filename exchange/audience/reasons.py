@@ -13,15 +13,16 @@ def first_failing(a, home):  # type: ignore[no-untyped-def]
 
     Of several clauses the one that got furthest is to blame, of equals the first; 0 = there is no clause at all.
     """
-    steps, pool = carray(at(a.steps), a.n_steps, STEP), carray(at(a.pool), a.n_pool, np.int64)
-    clauses, q = carray(at(a.clauses), a.n_clauses, CLAUSE), carray(at(a.query), a.query_max, np.int64)
+    steps, pool = carray(at(a.steps), a.n_steps, STEP), carray(at(a.pool), a.n_pool, np.int32)
+    ends, q = carray(at(a.ends), a.n_ends, np.int64), carray(at(a.query), a.query_max, np.int64)
+    clauses = carray(at(a.clauses), a.n_clauses, CLAUSE)
     furthest, slot = np.int64(-1), np.int64(0)
     for c in range(home.clause0, home.clause0 + home.n_clauses):
         to, last, end = np.int64(0), np.int64(0), np.int64(clauses[c].n_steps)
         while to >= 0 and to < end:
             step = steps[clauses[c].step0 + to]
             last = to
-            to = np.int64(step.on_true) if step_holds(step, pool, q) else np.int64(step.on_false)
+            to = np.int64(step.on_true) if step_holds(step, pool, ends, q) else np.int64(step.on_false)
         if to >= 0:
             return np.int64(-1)
         if last > furthest:

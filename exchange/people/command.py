@@ -12,16 +12,14 @@ if TYPE_CHECKING:
     from exchange.config import Config
 
 SEGMENTS_SHOWN: Final = 10
-VERSIONS_SHOWN: Final = 20
 Command = Callable[[str, object, str, str], argparse.ArgumentParser]
 Where = tuple["Config | None", Path]  # the config, if one was given; the ledger's folder
 
 
 def add_people_commands(command: Command, run: object) -> None:
     """Add `people` and `list` to the command line; `run(args)` prints what `text` returns."""
-    people = command(
-        "people", run, "What is known of people: segments.", "rentier people import people.csv"
-    ).add_subparsers(dest="action", required=True, metavar="ACTION")
+    top = command("people", run, "What is known of people.", "rentier people import people.csv --config market.toml")
+    people = top.add_subparsers(dest="action", required=True, metavar="ACTION")
     sub = people.add_parser("import", help="add a CSV of user ids and their segments to what is known")
     sub.add_argument("file", type=Path, metavar="FILE.csv", help="user_id,segment,.. or user_id,a|b|c; -c takes away")
     sub.add_argument("--replace", action="store_true", help="whoever the file mentions has only what it says")
@@ -31,9 +29,10 @@ def add_people_commands(command: Command, run: object) -> None:
     sub = people.add_parser("segments", help="find the segments by rule ([[segment]]) in the journal")
     sub.add_argument("--at", metavar="TIME", help="as of then: later rows do not count (default: now)")
     _place(sub)
-    lists = command(
-        "list", run, "Who is an advertiser's own customer.", "rentier list import Halle ids.csv"
-    ).add_subparsers(dest="action", required=True, metavar="ACTION")
+    top = command(
+        "list", run, "Who is an advertiser's own customer.", "rentier list import Halle ids.csv --config market.toml"
+    )
+    lists = top.add_subparsers(dest="action", required=True, metavar="ACTION")
     sub = lists.add_parser("import", help="a new version of an advertiser's list")
     sub.add_argument("advertiser", metavar="ADVERTISER", help="the brand, as the config names it")
     sub.add_argument("file", type=Path, metavar="FILE", help="CSV, its first column who is on the list")
@@ -50,7 +49,7 @@ def add_people_commands(command: Command, run: object) -> None:
 
 def _place(sub: argparse.ArgumentParser) -> None:
     """The options that say which ledger, and how to answer."""
-    sub.add_argument("--config", type=Path, help="the config whose ledger it is (default: the demo's)")
+    sub.add_argument("--config", type=Path, help="the config whose ledger it is")
     sub.add_argument("--ledger", type=Path, metavar="FOLDER", help="the ledger's folder, instead of the config's")
     sub.add_argument("--json", action="store_true", help="print JSON")
 
@@ -72,14 +71,14 @@ def text(args: argparse.Namespace) -> str:
 
 def _where(args: argparse.Namespace) -> Where:
     """The config and the ledger's folder that the options name."""
+    from exchange.audience.people import PeopleError
     from exchange.config import load_config
 
-    config = None
-    if args.config is not None or args.ledger is None:
-        config = load_config(args.config or Path("configs/demo.toml"))
+    config = None if args.config is None else load_config(args.config)
     if args.ledger is not None:
         return config, args.ledger
-    assert config is not None
+    if config is None:
+        raise PeopleError("whose people? expected --config FILE.toml or --ledger FOLDER")
     return config, Path(config.folder) / config.exchange.ledger
 
 
@@ -209,13 +208,9 @@ def _import_list(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any]
                 "no auction may have known a list before it came"
             )
         made = lists.add(folder, key, args.advertiser, keys, from_ns)
-    facts = {
-        "advertiser": made.advertiser,
-        "version": made.version,
-        "people": made.people,
-        "valid_from": _when(from_ns),
-    }
-    return facts, f"{made.advertiser}: version {made.version}, {made.people:,} people, valid from {_when(from_ns)}"
+    since = _when(from_ns)
+    facts = {"advertiser": made.advertiser, "version": made.version, "people": made.people, "valid_from": since}
+    return facts, f"{made.advertiser}: version {made.version}, {made.people:,} people, valid from {since}"
 
 
 def _check_advertiser(name: str, config: "Config | None") -> None:
@@ -267,16 +262,15 @@ def _show_lists(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any],
         rows.append(advertiser)
         for each in mine:
             mark = "in force" if each == now else "to come" if each.valid_from_ns > at_ns else ""
+            since = _when(each.valid_from_ns)
             facts.append(
                 {
                     "advertiser": advertiser,
                     "version": each.version,
                     "people": each.people,
-                    "valid_from": _when(each.valid_from_ns),
+                    "valid_from": since,
                     "in_force": each == now,
                 }
             )
-            rows.append(
-                f"  version {each.version:>4}  {each.people:>12,} people  from {_when(each.valid_from_ns)}  {mark}".rstrip()
-            )
+            rows.append(f"  version {each.version:>4}  {each.people:>12,} people  from {since}  {mark}".rstrip())
     return {"at": _when(at_ns), "versions": facts}, "\n".join(rows) or f"{folder}: no lists"

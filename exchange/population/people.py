@@ -83,7 +83,6 @@ class Population:
         self.slots = slot_rates(config.auction)
         self.visit = np.zeros(1, VISIT_RECORD)
         self._make_people(salt)
-        self.known, self.known_names = self.people, self.segment_names  # with what a people file adds (`know`)
         self._make_placements()
         settings = np.zeros(1, SETTINGS)
         settings["seed"], settings["people"] = self.seed, self.config.people
@@ -167,25 +166,6 @@ class Population:
             )
         return found
 
-    def know(self, store: dict[int, tuple[str, ...]]) -> None:
-        """Add what a people file knows of them: the exchange knows these segments, requests do not carry them.
-
-        Raises ConfigError when there are more segment names than SEGMENTS_MAX with the population's own.
-        """
-        keys = self.people["key"].tolist()
-        names = sorted({name for key in keys for name in store.get(key, ())} - set(self.segment_names))
-        self.known_names = [*self.segment_names, *names]
-        if len(self.known_names) > SEGMENTS_MAX:
-            raise ConfigError(
-                f"exchange.people: {len(names)} segments beside the population's own: expected at most "
-                f"{SEGMENTS_MAX - len(self.segment_names)} in a simulation"
-            )
-        bit = {name: np.uint32(1 << b) for b, name in enumerate(self.known_names)}
-        self.known = self.people.copy()
-        for ix, key in enumerate(keys):
-            for name in store.get(key, ()):
-                self.known["segments"][ix] |= bit[name]
-
     def attach(self, venue: Venue) -> None:
         """Make the arrays that `fill` reads, in the terms of a venue's vocabulary and names, and mark own customers."""
         names = venue.names
@@ -204,7 +184,7 @@ class Population:
         self.heads = np.array(heads, np.int64)
         self.rows = self._rows(vocabulary)
         ids = vocabulary.ids["seg"]
-        found = sorted((ids[name], bit) for bit, name in enumerate(self.known_names) if name in ids)
+        found = sorted((ids[name], bit) for bit, name in enumerate(self.segment_names) if name in ids)
         self.bits = np.array(found or [(0, 0)], np.int32).T.copy()
         self.mark_own(venue)
 

@@ -75,8 +75,9 @@ def compare(config: Config, path: Path) -> Replayed:
         raise ConfigError(f'{path}: no inputs to replay; serve with [exchange] journal = "full"')
     with tempfile.TemporaryDirectory(prefix="rentier-replay-") as name:
         folder = Path(name)
-        for file in ("names.tsv", "salt"):
-            shutil.copy(path / file, folder / file)
+        for file in ("names.tsv", "salt", "people.store", "people.learnt"):
+            if (path / file).is_file():
+                shutil.copy(path / file, folder / file)
         n = replay(config, ledger, folder)
         again = Ledger(folder)
         rows = {stream: int(getattr(ledger, stream).size) for stream in STREAMS}

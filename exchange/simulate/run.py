@@ -116,7 +116,7 @@ class Simulation:
         self.folder = folder
         key = salt or config.exchange.seed.to_bytes(32, "little")
         self.population = Population(config, key)
-        self.population.know(load_lists(self.venue, key))
+        load_lists(self.venue, key, None)
         self.population.attach(self.venue)
         self.cursor = np.zeros(1, CURSOR)
         self.cursor["view_delay_ns"] = config.population.view_delay_ms * 1_000_000
@@ -144,7 +144,7 @@ class Simulation:
             began = time.perf_counter()
             self._widen()
             run_until(
-                self.venue.record, self.venue.campaigns, p.settings, p.known, p.places, p.heads, p.rows, p.bits,
+                self.venue.record, self.venue.campaigns, p.settings, p.people, p.places, p.heads, p.rows, p.bits,
                 self.cursor, self.views, self.clicks, self.conversions, self.visits, min(end, at + CHUNK),
             )  # fmt: skip
             if self.venue.record["status"][0] != st.DONE:

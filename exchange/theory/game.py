@@ -114,15 +114,16 @@ def people_of(config: Config) -> list[tuple[float, frozenset[str]]]:
 
     salt = b"\0" * 32
     population = Population(config, salt)
-    population.know(
-        load_people(Path(config.folder) / config.exchange.people, lambda text: person_key(salt, text)).by_key
-    )
+    store = load_people(Path(config.folder) / config.exchange.people, lambda text: person_key(salt, text)).by_key
     n = config.population.people
     edges = np.arange(n + 1) / n
     shares = np.diff(edges if config.population.visits == "in_turn" else edges ** (1 - config.population.person_skew))
     found: dict[frozenset[str], float] = {}
-    for share, bits in zip(shares.tolist(), population.known["segments"].tolist(), strict=True):
-        has = frozenset(s for b, s in enumerate(population.known_names) if bits >> b & 1 and s in named)
+    own = population.segment_names
+    people = population.people
+    for share, key, bits in zip(shares.tolist(), people["key"].tolist(), people["segments"].tolist(), strict=True):
+        names = {*store.get(key, ()), *(s for b, s in enumerate(own) if bits >> b & 1)}
+        has = frozenset(names & named)
         found[has] = found.get(has, 0.0) + share
     return [(share, has) for has, share in found.items()]
 

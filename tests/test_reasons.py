@@ -32,11 +32,14 @@ WORDS = {
 }  # fmt: skip
 
 
-def opened_line(folder: Path, text: str) -> Line:
+def opened_line(folder: Path, text: str, people: str = "") -> Line:
     """A line on a ledger in a folder, whose salt is always the same."""
     (folder / "ledger").mkdir(parents=True, exist_ok=True)
     (folder / "ledger" / "salt").write_bytes(bytes(32))
     (folder / "own.csv").write_text("user_id\nanna\n")
+    if people:
+        (folder / "known.csv").write_text(people)
+        text = f'[exchange]\npeople = "known.csv"\n{text}'
     venue, key = open_venue(parse_config(text, "test", str(folder)))
     return Line(venue, key, Links(key, "http://x.example"))
 
@@ -63,7 +66,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     ):
         text += f'[[advertiser]]\nname = "{name}"\ndomains = ["{name}.example"]\n[[advertiser.campaign]]\n'
         text += f'name = "c"\nvalue_cpm = 1.0\ntarget = "{target}"\n{CREATIVE}'
-    made = opened_line(tmp_path_factory.mktemp("reasons"), text)
+    made = opened_line(tmp_path_factory.mktemp("reasons"), text, "anna,van\nben,bus,suv\n")
     made.venue.campaigns["paused"][made.venue.n_campaigns - 1] = 1
     made.venue.targets.alive[:] = 0
     made.venue.record["wake_ns"] = 0

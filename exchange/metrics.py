@@ -88,7 +88,7 @@ NOTICE_RESULTS: Final = ("sent", "failed", "dropped", "refused")
 LINK_REFUSALS: Final = ("malformed", "forged", "expired")
 CODES: Final = 600  # HTTP statuses and fates are below
 SAMPLE_EVERY: Final = 17  # requests; a prime, so that traffic which repeats is not always looked at in one place
-SAMPLE_CAMPAIGNS: Final = 32  # campaigns looked at in one of them
+SAMPLE_CAMPAIGNS: Final = 20  # campaigns looked at in one of them
 CAMPAIGNS_MAX: Final = 200  # campaigns that have series of their own: the first of the config
 
 

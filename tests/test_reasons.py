@@ -115,7 +115,7 @@ def test_of_several_clauses_the_furthest_is_to_blame(line: Line) -> None:
     assert reason(device=belgium, user=None, imp=[{"id": "1", "banner": {"w": 9, "h": 9}}]) == "no_creative_fits"
 
 
-MANY = 70
+MANY = 90
 MARKET = "".join(
     f'[[advertiser]]\nname = "a{k}"\n[[advertiser.campaign]]\nname = "c"\nvalue_cpm = 1.0\n'
     f'target = "{"" if k % 2 else "country in [DE]"}"\n{CREATIVE}'
@@ -160,7 +160,7 @@ def test_only_the_first_campaigns_are_counted(tmp_path: Path) -> None:
         sampler.taken = taken
         sampler.look(1)
     names = sampler.venue.campaign_names
-    assert len(names) == 210 and {name for name, _ in sampler.read()} == set(names[:CAMPAIGNS_MAX])
+    assert len(names) == 3 * MANY and {name for name, _ in sampler.read()} == set(names[:CAMPAIGNS_MAX])
 
 
 def test_metrics_and_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

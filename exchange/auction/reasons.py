@@ -46,7 +46,7 @@ def _codes() -> NDArray[np.int64]:
 _CODES: Final = _codes()
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def why(v, audience, campaigns, o, q, c):  # type: ignore[no-untyped-def]
     """The code (of REASONS) of the first thing that keeps campaign c from being asked for the selected imp o."""
     me = campaigns[c]

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from exchange.config import ConfigError
 from exchange.explain.steps import chosen
+from exchange.metrics import SAMPLE_EVERY
 
 METRIC: Final = "rentier_campaign_reasons"  # the parser takes _total away
 ASKED: Final = "asked"
@@ -53,7 +54,7 @@ def _looked(campaign: str, counts: dict[str, int]) -> Looked:
 def render(found: list[Looked]) -> str:
     """A line a campaign, the reasons with their shares of all looks, as many as fit 100 columns."""
     if not found:
-        return "no campaign has been looked at yet: the exchange looks at some in every 17th bid request"
+        return f"no campaign has been looked at yet: the exchange looks at some in every {SAMPLE_EVERY}th bid request"
     wide = min(40, max(8, *(len(each.campaign) for each in found)))
     lines = [f"{'campaign':<{wide}}  looked at   asked  not asked, because of"]
     for each in found[:LISTED]:

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.floors import floor_of
+from exchange.auction.reasons import Sampler
 from exchange.auction.sell import endpoints_for
 from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
 from exchange.audience.people import person_key
@@ -106,6 +107,7 @@ class Line:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         self.landings = {offer.id: offer.landing for offer in self.offers}
+        self.sampler = Sampler(venue)
         self._take()
 
     def _take(self) -> None:
@@ -169,6 +171,8 @@ class Line:
         if not opened.currency:
             return Answered(204, b"", 0, [])
         self._load(opened)
+        if opened.request.test != 1:
+            self.sampler.pass_by(opened.n_imps)
         offers: list[Offered] = []
         try:
             if answers:

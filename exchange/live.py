@@ -87,6 +87,7 @@ class Live:
         opened = self.line.open(WARM_UP, 0)
         self.line.close(opened, (), 0)
         self.line.eligible(opened)
+        self.line.sampler.look(0)
         self.venue.event(mk.KIND_IMPRESSION, -1, 0, 0)
 
     async def stop(self) -> None:
@@ -286,6 +287,7 @@ class Live:
         for e, each in enumerate(counters.endpoints):
             each.fates[:] = [int(n) for n in fates[1 + e, : metrics.CODES]]
         counters.journal_rows = self.venue.rows_written()
+        counters.campaign_reasons = self.line.sampler.read()
 
 
 def _error(path: str, value: str, reason: str) -> bytes:

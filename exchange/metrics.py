@@ -87,6 +87,9 @@ CALL_RESULTS: Final = ("ok", "no_bid", "timeout", "bad_answer", "unreachable", "
 NOTICE_RESULTS: Final = ("sent", "failed", "dropped", "refused")
 LINK_REFUSALS: Final = ("malformed", "forged", "expired")
 CODES: Final = 600  # HTTP statuses and fates are below
+SAMPLE_EVERY: Final = 17  # requests; a prime, so that traffic which repeats is not always looked at in one place
+SAMPLE_CAMPAIGNS: Final = 20  # campaigns looked at in one of them
+CAMPAIGNS_MAX: Final = 200  # campaigns that have series of their own: the first of the config
 
 
 class EndpointCounters:
@@ -117,7 +120,7 @@ class Counters:
     """Every counter of the exchange, as plain ints that the hot path adds to; money in nano."""
 
     __slots__ = (
-        "auctions", "billed_nano", "bids", "clearing_nano", "endpoints", "events", "handler_faults", "http_responses",
+        "auctions", "billed_nano", "bids", "campaign_reasons", "clearing_nano", "endpoints", "events", "handler_faults", "http_responses",
         "journal_rows", "latency", "links_refused", "notices", "requests",
     )  # fmt: skip
 
@@ -136,6 +139,7 @@ class Counters:
         self.links_refused = dict.fromkeys(LINK_REFUSALS, 0)
         self.notices = dict.fromkeys(NOTICE_RESULTS, 0)
         self.journal_rows: dict[str, int] = {}  # by stream
+        self.campaign_reasons: Mapping[tuple[str, str], int] = {}  # by campaign and reason (auction/reasons.py)
 
 
 class Names(NamedTuple):
@@ -222,6 +226,11 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("rentier_journal_rows_total", "counter", ("stream",), "rows",
            "Rows appended to the journal by stream.",
            lambda c, n: (((stream,), count) for stream, count in c.journal_rows.items())),
+    Metric("rentier_campaign_reasons_total", "counter", ("campaign", "reason"), "looks",
+           f"What kept a campaign from being asked for an imp, or asked. A sample: of every {SAMPLE_EVERY}th bid request "
+           f"one imp and {SAMPLE_CAMPAIGNS} campaigns in turn, out of the first {CAMPAIGNS_MAX} of the config; compare "
+           "shares, not counts.",
+           lambda c, n: c.campaign_reasons.items()),
     Metric("rentier_in_flight", "gauge", (), "requests", "Bid requests waiting for remote bidders."),
     Metric("rentier_connections", "gauge", (), "connections", "Open client connections."),
     Metric("rentier_contacts", "gauge", (), "contacts",

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exchange.audience import table as tb
+from exchange.audience.people import person_key, read_mentions
 from exchange.config import Config, ConfigError, parse_config, shipped
 from exchange.explain import Explained, explain, explain_file, render
+from exchange.rent.names import salt
 
 NOW_NS = 1_767_607_200 * 10**9  # 2026-01-05T10:00:00Z
 CREATIVE = '[[advertiser.campaign.creative]]\nid = "a"\nw = 300\nh = 250\nimage = "https://x.example/a.png"\n'
@@ -242,6 +245,21 @@ def test_people_are_those_of_the_ledger(tmp_path: Path) -> None:
     alike = held(salt=None)
     assert held(salt=None) == alike and 0 < len(alike) < 16
     assert held(salt=1) != held(salt=2)
+
+
+def test_imported_people_are_known(tmp_path: Path) -> None:
+    """What was imported beside the config's ledger counts here too, and only there."""
+    text = CREATIVE.replace("[[adv", '[[advertiser]]\nname = "a"\n[[advertiser.campaign]]\nname = "c"\n[[adv', 1)
+    text = text.replace('name = "c"\n', 'name = "c"\nvalue_cpm = 1.0\ntarget = "seg one of [yacht]"\n')
+    made = parse_config(text, "test", str(tmp_path))
+    assert told(made).imps[0].asked == []
+    key = salt(tmp_path / "ledger")
+    (tmp_path / "people.csv").write_text("ben,yacht\n")
+    said = read_mentions(tmp_path / "people.csv", lambda name: person_key(key, name))
+    tb.write(tmp_path / "ledger" / tb.STORE, key, tb.changed(tb.empty(), said))
+    facts = told(made)
+    assert facts.imps[0].asked == ["a/c"] and facts.who is not None and facts.who.stored == ["yacht"]
+    assert not (tmp_path / "ledger" / "meta.json").exists()
 
 
 def test_own_customers_are_asked_for(config: Config) -> None:

@@ -25,7 +25,7 @@ RANKS = [
     {"population", "opportunity", "client", "reserve"},
     {"quotes", "fanout", "notices", "server", "opening"},
     {"line"},
-    {"simulate", "live", "explain", "new"},
+    {"simulate", "live", "explain", "new", "reach"},
     {"serve", "load", "theory"},
     {"tournament", "people"},
     {"cli"},

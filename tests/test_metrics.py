@@ -70,6 +70,7 @@ def full():
     counters.links_refused["forged"] = 2
     counters.notices["sent"] = 4
     counters.journal_rows["bids"] = 12
+    counters.campaign_reasons = {("Halle/suv", "target_seg"): 6}
     return counters
 
 
@@ -88,6 +89,7 @@ def test_what_is_counted_is_what_is_scraped():
     assert values[("rentier_events_total", "impression")] == 3
     assert values[("rentier_links_refused_total", "forged")] == 2
     assert values[("rentier_journal_rows_total", "bids")] == 12
+    assert values[("rentier_campaign_reasons_total", "Halle/suv", "target_seg")] == 6
     assert all(values[(name,)] == 7.0 for name in metrics.GAUGES)
 
 

@@ -19,8 +19,10 @@ from exchange.auction.venue import Venue
 from exchange.audience import query as qy
 from exchange.audience import targets as tg
 from exchange.audience.attributes import ATTRIBUTES
-from exchange.audience.program import HOME, first_failing
-from exchange.metrics import CAMPAIGNS_SHOWN, SAMPLE_CAMPAIGNS, SAMPLE_EVERY
+from exchange.audience.program import HOME
+from exchange.audience.reasons import first_failing
+from exchange.audience.store import PEOPLE, know
+from exchange.metrics import CAMPAIGNS_MAX, SAMPLE_CAMPAIGNS, SAMPLE_EVERY
 
 _OF_MARKET: Final = (
     "asked", "paused", "flight", "ended", "advertiser_blocked", "no_creative_fits", "creative_blocked",
@@ -44,7 +46,7 @@ def _codes() -> NDArray[np.int64]:
 _CODES: Final = _codes()
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def why(v, audience, campaigns, o, q, c):  # type: ignore[no-untyped-def]
     """The code (of REASONS) of the first thing that keeps campaign c from being asked for the selected imp o."""
     me = campaigns[c]
@@ -88,6 +90,9 @@ def sample(venue, campaigns, counts, taken, n_imps):  # type: ignore[no-untyped-
     n = min(np.int64(audience.n_campaigns), np.int64(counts.shape[0]))
     if n == 0 or n_imps == 0:
         return
+    if v.store != 0:  # the sale finds them there, and adds none twice
+        key = carray(st.at(v.opportunities), v.imps_max, mk.OPPORTUNITY)[0].person_key
+        know(carray(st.at(v.store), 1, PEOPLE)[0], v.query, v.query_max, key)
     some = min(n, np.int64(SAMPLE_CAMPAIGNS))
     imp = taken * some // n % n_imps
     tg.select(audience, imp)
@@ -99,11 +104,11 @@ def sample(venue, campaigns, counts, taken, n_imps):  # type: ignore[no-untyped-
 
 
 class Sampler:
-    """The counts of one venue, of its first CAMPAIGNS_SHOWN campaigns: `counts` int64[CAMPAIGNS_SHOWN, REASONS]."""
+    """The counts of one venue, of its first CAMPAIGNS_MAX campaigns: `counts` int64[CAMPAIGNS_MAX, REASONS]."""
 
     def __init__(self, venue: Venue) -> None:
         self.venue = venue
-        self.counts: NDArray[np.int64] = np.zeros((CAMPAIGNS_SHOWN, len(REASONS)), np.int64)
+        self.counts: NDArray[np.int64] = np.zeros((CAMPAIGNS_MAX, len(REASONS)), np.int64)
         self.left = SAMPLE_EVERY
         self.taken = 0
 
@@ -112,8 +117,12 @@ class Sampler:
         self.left -= 1
         if self.left == 0:
             self.left = SAMPLE_EVERY
-            sample(self.venue.record, self.venue.campaigns, self.counts, self.taken, n_imps)
+            self.look(n_imps)
             self.taken += 1
+
+    def look(self, n_imps: int) -> None:
+        """Take a sample of the request in the buffers; of no imps it only sees that the kernel is compiled."""
+        sample(self.venue.record, self.venue.campaigns, self.counts, self.taken, n_imps)
 
     def read(self) -> dict[tuple[str, str], int]:
         """How often which reason was found, by campaign and reason; what never was is left out."""

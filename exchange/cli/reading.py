@@ -1,9 +1,9 @@
-"""The commands that say what happened, and why: report, reconcile, replay, explain, reserve."""
+"""The commands that say what happened, and why: report, reconcile, replay, reserve, and those of explaining.py."""
 
 import argparse
 from pathlib import Path
 
-from exchange.cli import Command, Quit, announce_compiling, ledger_and_json, open_ledger
+from exchange.cli import Command, Quit, announce_compiling, explaining, ledger_and_json, open_ledger
 
 
 def commands(command: Command) -> None:
@@ -26,12 +26,7 @@ def commands(command: Command) -> None:
     sub.add_argument("ledger", type=Path, help='folder of a ledger written with journal = "full"')
     sub.add_argument("--config", type=Path, required=True, help="the config it was written with")
     sub.add_argument("--json", action="store_true", help="print JSON")
-    sub = command(
-        "explain", _explain, "Show step by step how a bid request would be sold.", "rentier explain request.json"
-    )
-    sub.add_argument("request", type=Path, help="a JSON bid request")
-    sub.add_argument("--config", type=Path, help="a config (default: the demo's)")
-    sub.add_argument("--json", action="store_true", help="print JSON")
+    explaining.commands(command)
     _add_reserve(
         command(
             "reserve",
@@ -81,14 +76,6 @@ def _replay(args: argparse.Namespace) -> int:
     found = compare(load_config(args.config), args.ledger)
     print(msgspec.json.encode(found).decode() if args.json else render(found))
     return 1 if found.differences else 0
-
-
-def _explain(args: argparse.Namespace) -> int:
-    from exchange.explain import explain_file
-
-    announce_compiling()
-    print(explain_file(args.request, args.config, args.json))
-    return 0
 
 
 def _reserve(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ nothing is spent and nobody has been met yet. Remote endpoints are listed, not c
 """
 
 import difflib
+import shutil
 import tempfile
 import time
 from copy import deepcopy
@@ -20,6 +21,8 @@ from exchange.auction import sell
 from exchange.auction.ads import target_of
 from exchange.auction.venue import Venue
 from exchange.audience.language import explain as explain_target
+from exchange.audience.lists import FOLDER as LISTS
+from exchange.audience.table import LEARNT, STORE
 from exchange.audience.target import View
 from exchange.config import Config, ConfigError, load_config, shipped
 from exchange.explain import reasons
@@ -97,9 +100,9 @@ def explain(config: Config, body: bytes, now_ns: int) -> Explained:
     """Hold the auction of one request at `now_ns` (or at its own ext.rentier.now_ns) and say all there is to know."""
     config = deepcopy(config)
     config.exchange.journal, config.server.test_clock = "bids", True
-    salt = ledger_salt(config) or NO_LEDGER
+    ledger = Path(config.folder) / config.exchange.ledger
     with tempfile.TemporaryDirectory(prefix="rentier-explain-") as folder:
-        (Path(folder) / "salt").write_bytes(salt)
+        _take_people(ledger, Path(folder))
         config.exchange.ledger = folder
         venue, key = open_venue(config)
         try:
@@ -108,10 +111,17 @@ def explain(config: Config, body: bytes, now_ns: int) -> Explained:
             venue.close()
 
 
-def ledger_salt(config: Config) -> bytes:
-    """The salt of the config's ledger, so that people have the keys, and holdouts, they have there; b"" = no ledger."""
-    path = Path(config.folder) / config.exchange.ledger / "salt"
-    return path.read_bytes() if path.is_file() else b""
+def _take_people(ledger: Path, folder: Path) -> None:
+    """Copy what a ledger knows of people, where there is one: keys, and so holdouts, are then those they have there."""
+    if not (ledger / "salt").is_file():
+        (folder / "salt").write_bytes(NO_LEDGER)
+        return
+    lists = (ledger / LISTS).is_dir()
+    for name in ("salt", STORE, LEARNT, *(["names.tsv"] if lists else [])):  # lists name advertisers by number
+        if (ledger / name).is_file():
+            shutil.copyfile(ledger / name, folder / name)
+    if lists:
+        shutil.copytree(ledger / LISTS, folder / LISTS)
 
 
 class _Case(Struct):

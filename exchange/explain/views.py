@@ -20,6 +20,7 @@ def views_of(venue: Venue, opened: Opened, person_key: int, floors_nano: Sequenc
 
 def stored_segments(venue: Venue, person_key: int) -> list[str]:
     """The segments that the people store has of a person, by name."""
-    numbers = [] if venue.store is None else venue.store.segments(person_key)
-    names = {number: name for name, number in venue.targets.vocabulary.ids["seg"].items()}
-    return sorted(names[number] for number in numbers)
+    if not person_key or venue.store is None:
+        return []
+    mine = set(venue.store.segments(person_key))
+    return sorted(name for name, number in venue.targets.vocabulary.ids["seg"].items() if number in mine)

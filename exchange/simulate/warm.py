@@ -79,6 +79,7 @@ def _live(text: str, folder: str) -> None:
         now_ns = _NOW_NS + again * mk.NANO
         opened = line.open(_REQUEST, now_ns)
         line.eligible(opened)
+        line.sampler.look(0)
         line.close(opened, [Given(0, 0, _ANSWER)], now_ns)
         line.close(line.open(_REQUEST, now_ns), (), now_ns)
         sold = venue.arrays["sold"][0, 0]

@@ -1,4 +1,4 @@
-"""Rows of bits at machine addresses: the vector loops of the match, and single words and prefetches.
+"""Rows of bits at machine addresses: the vector loops of the match, and single words.
 
 A row is a run of uint64 words, a multiple of VECTOR long. Written as vectors because numba leaves it to LLVM to see
 that eight rows do not overlap, which it gives up on; LLVM cuts the vectors to what the machine has.

@@ -82,9 +82,9 @@ class Rate(Struct, frozen=True):
 
 
 RATES: Final = {
-    "low": Rate(0, 9.3, 0, 30, 74, 0.0001),
-    "medium": Rate(1, 6.2, 0, 50, 26, 0.0077),
-    "high": Rate(2, 3.7, 72, 200, 0, 0.139),
+    "low": Rate(0, 9.3, 0, 30, 60, 0.0001),
+    "medium": Rate(1, 6.2, 0, 50, 28, 0.0077),
+    "high": Rate(2, 3.7, 76, 200, 0, 0.139),
 }
 
 _LANGUAGES: Final = (

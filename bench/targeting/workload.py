@@ -22,8 +22,6 @@ COLUMN: Final = np.dtype(
 )
 _MULTI: Final = np.array([tb.IX[name] for name in tb.MULTI])
 _N: Final = len(tb.TABLE)
-_COUNTRY: Final = tb.IX["country"]
-_SEG: Final = tb.IX["seg"]
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _S32: Final = np.uint64(32)
 _DRAWN_MAX: Final = 1_024  # values of one list, before equal ones fall together
@@ -145,48 +143,79 @@ def _predicate(column, broad, niche, weights, seed, stream, who, k, drawn):  # t
 
 
 @njit(cache=True, nogil=True)
-def _campaigns(columns, weights, broad_percent, niche_percent, seed, stream, n, write, clause0, predicate0, predicates, values):  # type: ignore[no-untyped-def]
-    """Write the campaigns (or only count). Returns the numbers of clauses, predicates and values."""
-    drawn, order = np.empty(_DRAWN_MAX, np.int32), np.empty(2 * _N, np.int64)
-    n_clauses, n_predicates, n_values = 0, 0, 0
-    for c in range(n):
-        k = 1
-        kind = _below(_word(seed, stream, c, 0), 100)
+def _without(drawn, n, barred, n_barred):  # type: ignore[no-untyped-def]
+    """Take numbers out of drawn[:n]. Returns how many are left."""
+    left = 0
+    for i in range(n):
+        at = np.searchsorted(barred[:n_barred], drawn[i])
+        if at == n_barred or barred[at] != drawn[i]:
+            drawn[left] = drawn[i]
+            left += 1
+    return left
+
+
+@njit(cache=True, nogil=True)
+def _clause(columns, weights, percents, seed, stream, c, k, found, values, n_values):  # type: ignore[no-untyped-def]
+    """Draw a conjunction into `found`, its values to values[n_values:]. Returns its predicates, n_values, next word.
+
+    What is wanted is not barred by the same conjunction: nobody could meet that.
+    """
+    n = 0
+    for ix in range(_N):
+        column = columns[ix]
+        wanted0, n_wanted = n_values, 0
+        for also in range(2):
+            share = column.also_not if also else column.asked
+            if share == 0 or _word(seed, stream, c, k) >= share:
+                k += share != 0
+                continue
+            negated = also == 1 or _below(_word(seed, stream, c, k + 1), 100) < column.exclude_percent
+            broad = _below(_word(seed, stream, c, k + 2), 100) < percents[0]
+            niche = not negated and _below(_word(seed, stream, c, k + 3), 100) < percents[1]
+            drawn = values[n_values:]
+            many, k = _predicate(column, broad, niche, weights, seed, stream, c, k + 4, drawn)
+            if also:
+                many = _without(drawn, many, values[wanted0:], n_wanted)
+                if many == 0:
+                    continue
+            else:
+                n_wanted = 0 if negated else many
+            to = found[n]
+            to.first, to.n_values, to.attribute, to.negated, to.kind = n_values, many, ix, negated, column.kind
+            n += 1
+            n_values += many
+    for i in range(n - 1, 0, -1):  # in no order, as people write
+        j = _below(_word(seed, stream, c, k), i + 1)
+        found[n] = found[i]  # a record is a reference: two cannot be swapped in one go
+        found[i] = found[j]
+        found[j] = found[n]
+        k += 1
+    return n, n_values, k
+
+
+@njit(cache=True, nogil=True)
+def _campaigns(columns, weights, percents, seed, stream, first, clause0, predicate0, predicates, values, used):  # type: ignore[no-untyped-def]
+    """Write campaigns from `first` on while there is room. Returns the one that did not fit, or their number.
+
+    used: clauses, predicates and values written so far.
+    """
+    for c in range(first, clause0.size - 1):
+        k, kind = 1, _below(_word(seed, stream, c, 0), 100)
+        n_clauses, n_predicates, n_values = used
+        if values.size - n_values < 8 * _N * _DRAWN_MAX or predicates.size - n_predicates < 8 * _N:
+            return c
         for _ in range(1 if kind < 80 else 2 if kind < 95 else 3):
-            n_asked = 0
-            for ix in range(_N):
-                for also in range(2):
-                    share = columns[ix].also_not if also else columns[ix].asked
-                    if share and _word(seed, stream, c, k) < share:
-                        order[n_asked] = 2 * ix + also
-                        n_asked += 1
-                    k += share != 0
-            if n_asked == 0:
-                order[0], n_asked = 2 * _COUNTRY, 1
-            for i in range(n_asked - 1, 0, -1):  # in no order, as people write
-                j = _below(_word(seed, stream, c, k), i + 1)
-                order[i], order[j] = order[j], order[i]
-                k += 1
-            for i in range(n_asked):
-                ix, also = order[i] >> 1, order[i] & 1
-                column = columns[ix]
-                negated = also == 1 or _below(_word(seed, stream, c, k), 100) < column.exclude_percent
-                broad = _below(_word(seed, stream, c, k + 1), 100) < broad_percent
-                niche = not negated and _below(_word(seed, stream, c, k + 2), 100) < niche_percent
-                found, k = _predicate(column, broad, niche, weights, seed, stream, c, k + 3, drawn)
-                if write:
-                    to = predicates[n_predicates]
-                    to.first, to.n_values, to.attribute = n_values, found, ix
-                    to.negated, to.kind = negated, column.kind
-                    values[n_values : n_values + found] = drawn[:found]
-                n_predicates += 1
-                n_values += found
+            n = 0
+            while n == 0:  # a conjunction asks something
+                n, n_values, k = _clause(
+                    columns, weights, percents, seed, stream, c, k, predicates[n_predicates:], values, n_values
+                )
             n_clauses += 1
-            if write:
-                predicate0[n_clauses] = n_predicates
-        if write:
-            clause0[c + 1] = n_clauses
-    return n_clauses, n_predicates, n_values
+            n_predicates += n
+            predicate0[n_clauses] = n_predicates
+        clause0[c + 1] = n_clauses
+        used[0], used[1], used[2] = n_clauses, n_predicates, n_values
+    return clause0.size - 1
 
 
 @njit(cache=True, nogil=True)
@@ -240,17 +269,29 @@ def generate(rate: str, campaigns: int, requests: int, seed: int = tb.SEED) -> W
     """The workload of a match rate ("low", "medium", "high"). The requests are the same for all three."""
     terms = tb.RATES[rate]
     columns, weights = _columns(terms)
-    clause0, nothing = np.zeros(campaigns + 1, np.int64), np.zeros(1, np.int64)
+    clause0, predicate0 = np.zeros(campaigns + 1, np.int64), np.zeros(3 * campaigns + 1, np.int64)
     predicates, values = np.zeros(0, PREDICATE), np.zeros(0, np.int32)
-    head = (columns, weights, terms.broad_percent, terms.niche_percent, seed, terms.number, campaigns)
-    n_clauses, n_predicates, n_values = _campaigns(*head, False, clause0, nothing, predicates, values)
-    predicate0 = np.zeros(n_clauses + 1, np.int64)
-    predicates, values = np.zeros(n_predicates, PREDICATE), np.zeros(n_values, np.int32)
-    _campaigns(*head, True, clause0, predicate0, predicates, values)
+    used, done = np.zeros(3, np.int64), 0
+    percents = np.array([terms.broad_percent, terms.niche_percent])
+    while done < campaigns:
+        more = min(campaigns - done, 50_000)
+        predicates = _larger(predicates, int(used[1]) + 16 * more + 16 * _N)
+        values = _larger(values, int(used[2]) + 128 * more + 16 * _N * _DRAWN_MAX)
+        done = _campaigns(
+            columns, weights, percents, seed, terms.number, done, clause0, predicate0, predicates, values, used
+        )
     single, listed = np.zeros((requests, _N), np.int32), np.zeros(requests * _DRAWN_MAX, np.int32)
     list0, list_n = np.zeros((requests, len(tb.MULTI)), np.int64), np.zeros((requests, len(tb.MULTI)), np.int64)
     bounds = np.array([tb.DEALS, tb.CATEGORIES, tb.SEGMENTS])
-    used = _requests(columns, weights, seed, requests, bounds, single, list0, list_n, listed)
+    n_listed = _requests(columns, weights, seed, requests, bounds, single, list0, list_n, listed)
     return Workload(
-        rate, clause0, predicate0, predicates, values, single, list0, list_n, listed[:used].copy()
-    )
+        rate, clause0, predicate0[: used[0] + 1].copy(), predicates[: used[1]].copy(), values[: used[2]].copy(),
+        single, list0, list_n, listed[:n_listed].copy(),
+    )  # fmt: skip
+
+
+def _larger(array: NDArray[Any], size: int) -> NDArray[Any]:
+    """A copy with room for `size`."""
+    larger = np.empty(max(size, array.size), array.dtype)
+    larger[: array.size] = array
+    return larger

@@ -84,6 +84,15 @@ def _loop(clause0, predicate0, predicates, values, single, list0, list_n, listed
 
 
 @njit(cache=True, nogil=True)
+def _loop_many(clause0, predicate0, predicates, values, single, list0, list_n, listed, which, out):  # type: ignore[no-untyped-def]
+    """`_loop` for several requests. Returns how many campaigns match, over all."""
+    n = 0
+    for r in which:
+        n += _loop(clause0, predicate0, predicates, values, single, list0, list_n, listed, r, out)
+    return n
+
+
+@njit(cache=True, nogil=True)
 def _mark(rows, row, bit):  # type: ignore[no-untyped-def]
     rows[row, bit >> 6] |= _B1 << np.uint64(bit & 63)
 
@@ -190,6 +199,15 @@ def _bits(rows, row_in, row_out, order, alive, result, work, campaign, seen, epo
     return n
 
 
+@njit(cache=True, nogil=True)
+def _bits_many(rows, row_in, row_out, order, alive, result, work, campaign, seen, epoch, single, list0, list_n, listed, which, out):  # type: ignore[no-untyped-def]  # noqa: E501
+    """`_bits` for several requests. Returns how many campaigns match, over all."""
+    n = 0
+    for k in range(which.size):
+        n += _bits(rows, row_in, row_out, order, alive, result, work, campaign, seen, epoch + k, single, list0, list_n, listed, which[k], out)  # noqa: E501
+    return n
+
+
 class PlainLoop:
     """Expressions one by one. `match(r)` returns how many match; their numbers are in `out`."""
 
@@ -204,6 +222,10 @@ class PlainLoop:
     def match(self, request: int) -> int:
         """Find who matches a request."""
         return _loop(*self._arrays, request, self.out)  # type: ignore[no-any-return]
+
+    def match_many(self, requests: NDArray[np.int64]) -> int:
+        """Find who matches each of several requests. Returns the sum of how many do."""
+        return _loop_many(*self._arrays, requests, self.out)  # type: ignore[no-any-return]
 
 
 def value_bits_mb(work: Workload) -> float:
@@ -264,3 +286,9 @@ class ValueBits:
         """Find who matches a request."""
         self._epoch += 1
         return _bits(*self._index, self._epoch, *self._requests, request, self.out)  # type: ignore[no-any-return]
+
+    def match_many(self, requests: NDArray[np.int64]) -> int:
+        """Find who matches each of several requests. Returns the sum of how many do."""
+        first = self._epoch + 1
+        self._epoch += requests.size
+        return _bits_many(*self._index, first, *self._requests, requests, self.out)  # type: ignore[no-any-return]

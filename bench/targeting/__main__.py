@@ -11,7 +11,8 @@ from statistics import median
 
 import msgspec
 
-from bench.targeting import measure, table, text
+from bench import ratio
+from bench.targeting import load, measure, table, text
 from bench.targeting.workload import generate
 from exchange import compiled
 
@@ -30,6 +31,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=_positive, default=1_000)
     parser.add_argument("--rounds", type=_positive, default=5)
     parser.add_argument("--million", action="store_true", help="one more row: a million campaigns, medium")
+    parser.add_argument(
+        "--adding", action="store_true", help="also p99 while campaigns are added, of the last --campaigns"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--check", action="store_true", help="exit 1 when something demanded is missed")
     commands = parser.add_subparsers(dest="command")
@@ -54,6 +58,24 @@ def _cells(args: argparse.Namespace) -> list[measure.Cell]:
     return cells
 
 
+def _json(cells: list[measure.Cell], adding: list[ratio.Result]) -> str:
+    """All that was measured."""
+    more = [{"bits_times": c.bits_times, "plain_times": c.plain_times, "misses": c.misses()} for c in cells]
+    rows = [{**msgspec.structs.asdict(c), **extra} for c, extra in zip(cells, more, strict=True)]
+    found = {"cells": rows, "adding": [{**msgspec.structs.asdict(r), "ratio": r.ratio} for r in adding]}
+    return msgspec.json.format(msgspec.json.encode(found), indent=1).decode()
+
+
+def _more(cells: list[measure.Cell]) -> list[str]:
+    """What the table has no room for: the references' times, and what takes the memory."""
+    lines = []
+    for c in cells:
+        bits = f"rows per value {median(c.bits):.1f} us, " if c.bits else ""
+        sizes = ", ".join(f"{name} {mb:.1f}" for name, mb in c.sizes_mb.items() if mb >= 0.05)
+        lines.append(f"{c.campaigns} {c.rate}: {bits}one by one {median(c.plain):.1f} us; MB: {sizes}")
+    return lines
+
+
 def main() -> int:
     """Measure and print, or write; returns the exit code."""
     args = _arguments()
@@ -65,21 +87,19 @@ def main() -> int:
         print("compiling the kernels, once", file=sys.stderr)
     try:
         cells = _cells(args)
+        adding = [load.measure(args.rounds, campaigns=args.campaigns[-1])] if args.adding else []
     except measure.Disagreement as error:
         print(error, file=sys.stderr)
         return 1
     if args.json:
-        more = [{"bits_times": c.bits_times, "plain_times": c.plain_times, "misses": c.misses()} for c in cells]
-        rows = [{**msgspec.structs.asdict(c), **extra} for c, extra in zip(cells, more, strict=True)]
-        print(msgspec.json.format(msgspec.json.encode(rows), indent=1).decode())
+        print(_json(cells, adding))
     else:
         print(measure.table(cells))
-        for c in cells:
-            print(f"{c.campaigns} {c.rate}: " + ", ".join(f"{k} {v:.1f}" for k, v in c.sizes_mb.items()) + " MB")
-        for c in cells:
-            print(f"{c.campaigns} {c.rate}: rows per value {median(c.bits) if c.bits else 0:.1f}, one by one "
-                  f"{median(c.plain):.1f} us a request")  # fmt: skip
+        print("\n".join(_more(cells)))
+        if adding:
+            print(ratio.table(adding))
     misses = [miss for cell in cells for miss in cell.misses()]
+    misses += [f"{r.name} {r.ratio:.2f}, demanded <= {r.demanded}" for r in adding if not r.met]
     for miss in misses:
         print(f"MISS {miss}", file=sys.stderr)
     return 1 if args.check and misses else 0

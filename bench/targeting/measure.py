@@ -1,4 +1,4 @@
-"""Cells of the table: a match rate and a number of campaigns, the index beside both references, in turn, in one process.
+"""Cells of the table: a match rate and a number of campaigns, the index beside both references, in turn, in a process.
 
 No time is taken before all three agree on every request of the cell. Batch times are CPU time of compiled loops over
 the same requests; calls are wall time, one request at a time from Python, copying the query included.

@@ -169,7 +169,9 @@ def _several(result, work, rows, row_in, row_out, value0, listed, first, many): 
 
 
 @njit(cache=True, nogil=True)
-def _bits(rows, row_in, row_out, order, alive, result, work, campaign, seen, epoch, single, list0, list_n, listed, r, out):  # type: ignore[no-untyped-def]  # noqa: E501
+def _bits(
+    rows, row_in, row_out, order, alive, result, work, campaign, seen, epoch, single, list0, list_n, listed, r, out
+):  # type: ignore[no-untyped-def]  # noqa: E501
     """Write the campaigns that match request r, each once. Returns how many."""
     result[:] = alive
     for k in range(order.size):
@@ -200,11 +202,30 @@ def _bits(rows, row_in, row_out, order, alive, result, work, campaign, seen, epo
 
 
 @njit(cache=True, nogil=True)
-def _bits_many(rows, row_in, row_out, order, alive, result, work, campaign, seen, epoch, single, list0, list_n, listed, which, out):  # type: ignore[no-untyped-def]  # noqa: E501
+def _bits_many(
+    rows, row_in, row_out, order, alive, result, work, campaign, seen, epoch, single, list0, list_n, listed, which, out
+):  # type: ignore[no-untyped-def]  # noqa: E501
     """`_bits` for several requests. Returns how many campaigns match, over all."""
     n = 0
     for k in range(which.size):
-        n += _bits(rows, row_in, row_out, order, alive, result, work, campaign, seen, epoch + k, single, list0, list_n, listed, which[k], out)  # noqa: E501
+        n += _bits(
+            rows,
+            row_in,
+            row_out,
+            order,
+            alive,
+            result,
+            work,
+            campaign,
+            seen,
+            epoch + k,
+            single,
+            list0,
+            list_n,
+            listed,
+            which[k],
+            out,
+        )  # noqa: E501
     return n
 
 

@@ -87,24 +87,24 @@ RATES: Final = {
     "high": Rate(2, 3.7, 76, 200, 0, 0.139),
 }
 
-_LANGUAGES: Final = (
-    "en zh es ar hi fr pt ru bn de ja it ko tr vi pl nl th id fa uk ro el cs sv hu fi da no he sk bg hr sr lt lv et sl "
-    "ms ca"
-).split()
-_SIZES: Final = (
-    "300x250 320x50 728x90 160x600 970x250 300x600 320x100 336x280 468x60 970x90 250x250 200x200 120x600 300x50 320x480 "
-    "480x320 768x1024 1024x768 640x480 1280x720 1920x1080 640x360 300x1050 234x60 125x125 180x150 120x240 88x31 580x400 "
-    "980x120"
-).split()
 _NAMED: Final[dict[str, tuple[str, ...]]] = {
     "country": ("US", "CN", "IN", "BR", "GB", "DE", "FR", "JP", "ID", "MX"),
     "device": ("phone", "desktop", "tablet", "ctv", "other"),
     "os": ("android", "ios", "windows", "macos", "linux", "chromeos", "tizen", "webos"),
     "browser": (
-        "chrome", "safari", "edge", "samsung", "firefox", "opera", "webview", "uc", "yandex", "brave", "vivaldi", "silk",
+        "chrome", "safari", "edge", "samsung", "firefox", "opera", "webview", "uc", "yandex", "brave", "vivaldi",
+        "silk",
     ),
-    "language": tuple(_LANGUAGES),
-    "size": tuple(_SIZES),
+    "language": (
+        "en", "zh", "es", "ar", "hi", "fr", "pt", "ru", "bn", "de", "ja", "it", "ko", "tr", "vi", "pl", "nl", "th",
+        "id", "fa", "uk", "ro", "el", "cs", "sv", "hu", "fi", "da", "no", "he", "sk", "bg", "hr", "sr", "lt", "lv",
+        "et", "sl", "ms", "ca",
+    ),
+    "size": (
+        "300x250", "320x50", "728x90", "160x600", "970x250", "300x600", "320x100", "336x280", "468x60", "970x90",
+        "250x250", "200x200", "120x600", "300x50", "320x480", "480x320", "768x1024", "1024x768", "640x480", "1280x720",
+        "1920x1080", "640x360", "300x1050", "234x60", "125x125", "180x150", "120x240", "88x31", "580x400", "980x120",
+    ),
     "media": ("banner", "video", "native", "audio"),
     "connection": ("wifi", "cellular", "4g", "5g", "3g", "ethernet"),
     "gender": ("f", "m", "o"),

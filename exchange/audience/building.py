@@ -29,7 +29,7 @@ from exchange.audience.parts import (
     aligned,
     whole,
 )
-from exchange.audience.program import ONE, RANGE
+from exchange.audience.program import KIND, NEGATED, ONE, RANGE
 
 _SLOTS: Final = qy.ADVERTISER_SLOTS  # what depends on the advertiser is not indexed
 
@@ -67,7 +67,8 @@ def _lines(steps, clauses, bits, lines, counts, indexed):  # type: ignore[no-unt
         clause = clauses[bits[b]]
         lines[b].step0, lines[b].n_leaves, lines[b].n_steps = clause.step0, clause.n_leaves, clause.n_steps
         uses = np.uint64(0)
-        for i in range(clause.step0, clause.step0 + clause.n_leaves):
+        step0 = np.int64(clause.step0)
+        for i in range(step0, step0 + clause.n_leaves):
             slot = np.int64(steps[i].slot)
             if slot < indexed:
                 counts[slot] += 1
@@ -79,7 +80,8 @@ def _lines(steps, clauses, bits, lines, counts, indexed):  # type: ignore[no-unt
 def _by_slot(steps, lines, ends, leaf_bit, leaf_step, indexed):  # type: ignore[no-untyped-def]
     """Sort the leaves by slot; `ends` come as the first place of each slot and go as the one behind its last."""
     for b in range(lines.size):
-        for i in range(lines[b].step0, lines[b].step0 + lines[b].n_leaves):
+        step0 = np.int64(lines[b].step0)
+        for i in range(step0, step0 + lines[b].n_leaves):
             slot = np.int64(steps[i].slot)
             if slot < indexed:
                 leaf_bit[ends[slot]], leaf_step[ends[slot]] = b, i
@@ -94,7 +96,7 @@ def _mentions(steps, pool, leaf_step, used, n_in, n_out):  # type: ignore[no-unt
             step = steps[leaf_step[k]]
             first = np.int64(step.first)
             for i in range(first, first + step.n_values):
-                if step.negated:
+                if step.flags & NEGATED:
                     n_out[pool[i]] += 1
                 else:
                     n_in[pool[i]] += 1
@@ -109,7 +111,7 @@ def _one_include(steps, pool, leaf_bit, leaf_step, n_in, used, lines, slot_bit):
         best, least, includes = -1, np.int64(0), 0
         while end < leaf_bit.size and leaf_bit[end] == leaf_bit[begin]:
             step = steps[leaf_step[end]]
-            if not step.negated:
+            if not step.flags & NEGATED:
                 weight, first = np.int64(0), np.int64(step.first)
                 for i in range(first, first + step.n_values):
                     weight += n_in[pool[i]]
@@ -176,7 +178,7 @@ class Builder:
         """Plan the column of one attribute."""
         slot = qy.SLOT[name]
         column = np.zeros(1, COLUMN)[0]
-        kind = self.source.steps["kind"][leaf_step[0]]
+        kind = self.source.steps["flags"][leaf_step[0]] & KIND
         column["kind"], column["slot"] = kind, slot
         fill: dict[str, Any] = {"name": name, "bit": leaf_bit, "step": leaf_step}
         column["missing"] = self._new_rows(1)

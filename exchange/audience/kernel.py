@@ -58,7 +58,7 @@ def _holds(a, line, undecided):  # type: ignore[no-untyped-def]
     """Do those leaves of a clause hold whose attribute is undecided, and its tree?"""
     steps, pool = carray(at(a.steps), a.n_steps, STEP), carray(at(a.pool), a.n_pool, np.int32)
     ends, q = carray(at(a.ends), a.n_ends, np.int64), carray(at(a.query), a.query_max, np.int64)
-    step0 = line.step0
+    step0 = np.int64(line.step0)
     if line.uses & undecided:
         for i in range(step0, step0 + line.n_leaves):
             step = steps[i]
@@ -232,26 +232,23 @@ def _restore(a, part, n):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")
 def _take(a, part, value):  # type: ignore[no-untyped-def]
-    """Clear the clauses of a value's OUT list in the result. Returns how many were set."""
+    """Clear the clauses of a value's OUT list in the result."""
     result = carray(at(a.result), part.words, np.uint64)
     lists = carray(at(part.lists), part.n_lists, np.int32)
     first = np.int64(value.first) + value.n_in
-    gone = np.int64(0)
     for i in range(first, first + value.n_out):
         c = np.int64(lists[i])
-        word = result[c >> 6]
-        gone += np.int64((word >> np.uint64(c & 63)) & _U1)
-        result[c >> 6] = word & ~_bit(c)
-    return gone
+        result[c >> 6] &= ~_bit(c)
 
 
 @njit(cache=True, nogil=True)
 def _text(a, part, column, x):  # type: ignore[no-untyped-def]
     """Apply a text attribute whose value has a list. Returns the bits left."""
     value = carray(at(column.values), column.size, VALUE)[x]
+    _take(a, part, value)  # before what is restored: no clause of OUT is saved
     n = _save(a, part, value, np.int64(0))
     left = _narrow(a, part, column.default)
-    return left + _restore(a, part, n) - _take(a, part, value)
+    return left + _restore(a, part, n)
 
 
 @njit(cache=True, nogil=True)
@@ -269,15 +266,23 @@ def _gather(a, part, column, x, n):  # type: ignore[no-untyped-def]
             n_in += value.row != ZEROS
             n_out += value.out != ZEROS
             entries += value.n_in + value.n_out
+            prefetch(part.lists + np.int64(value.first) * 4)
+            prefetch(part.lists + np.int64(value.first) * 4 + 64)
     return n_in, n_out, entries
 
 
 @njit(cache=True, nogil=True)
-def _set(a, part, column, x, n, n_in, n_out, entries, left):  # type: ignore[no-untyped-def]
+def _set(a, part, column, x, n, n_in, n_out, entries):  # type: ignore[no-untyped-def]
     """Apply a set attribute whose rows are gathered. Returns the bits left."""
     values = carray(at(column.values), column.size, VALUE)
     pointers, outs = carray(at(a.pointers), a.query_max, np.int64), carray(at(a.outs), a.query_max, np.int64)
     lists = carray(at(part.lists), part.n_lists, np.int32)
+    for i in range(x, x + n):
+        v = np.int64(word_at(a.query, i))
+        if v < column.size and values[v].n_out:
+            _take(a, part, values[v])
+    outs[0] = a.result
+    left = but_rows(a.result, a.outs, n_out, part.words)
     if column.includes and n_in == 1 and entries < a.n_stack:
         height = np.int64(0)
         for i in range(x, x + n):
@@ -299,13 +304,6 @@ def _set(a, part, column, x, n, n_in, n_out, entries, left):  # type: ignore[no-
                     work[c >> 6] |= _bit(c)
         pointers[0], pointers[1] = a.result, a.work
         left = and_rows(a.result, a.pointers, 2, part.words)
-    if n_out > 1:
-        outs[0] = a.result
-        left = but_rows(a.result, a.outs, n_out, part.words)
-    for i in range(x, x + n):
-        v = np.int64(word_at(a.query, i))
-        if v < column.size and values[v].n_out:
-            left -= _take(a, part, values[v])
     return left
 
 
@@ -329,7 +327,7 @@ def _rest(a, part, left, done):  # type: ignore[no-untyped-def]
             n_in, n_out, entries = _gather(a, part, column, x, n)
             if ((part.words * (n_in + n_out + 3)) >> 3) + entries > left * a.verify_ns:
                 continue
-            left = _set(a, part, column, x, n, n_in, n_out, entries, left)
+            left = _set(a, part, column, x, n, n_in, n_out, entries)
         done |= _slot_bit(column.slot)
     return left, done
 
@@ -348,9 +346,13 @@ def _verify(a, part, all_of_them, undecided):  # type: ignore[no-untyped-def]
             c = w * 64 + first_bit(word)
             stack[n] = c
             n += 1
-            prefetch(part.lines + c * 32)
+            prefetch(part.lines + c * 24)
             word &= word - _U1
     for i in range(n):
+        if i + 6 < n:
+            ahead = a.steps + np.int64(lines[stack[i + 6]].step0) * 12
+            prefetch(ahead)
+            prefetch(ahead + 64)
         c = np.int64(stack[i])
         line = lines[c]
         if not _holds(a, line, line.again | undecided):
@@ -391,7 +393,7 @@ def _tail(a):  # type: ignore[no-untyped-def]
         if c < 0 or not alive[c >> 6] & ~found[c >> 6] & _bit(c):
             continue
         if homes[c].clause0 <= k and k < homes[c].clause0 + homes[c].n_clauses:
-            if accepts(steps, pool, ends, q, clause.step0, np.int64(0), np.int64(clause.n_steps)):
+            if accepts(steps, pool, ends, q, np.int64(clause.step0), np.int64(0), np.int64(clause.n_steps)):
                 found[c >> 6] |= _bit(c)
 
 

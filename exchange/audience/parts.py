@@ -64,11 +64,11 @@ COLUMN: Final = np.dtype(
 )  # fmt: skip
 LINE: Final = np.dtype(
     [
-        ("step0", "i8"),
         ("uses", "u8"),  # attributes of its leaves, as bits of slot - FIRST_SLOT
         ("again", "u8"),  # those of them that rows do not decide
-        ("n_leaves", "i4"),
-        ("n_steps", "i4"),
+        ("step0", "u4"),
+        ("n_leaves", "i2"),
+        ("n_steps", "i2"),
     ]
 )
 PART: Final = np.dtype(

@@ -49,7 +49,7 @@ def meets(a, home):  # type: ignore[no-untyped-def]
     ends, q = carray(at(a.ends), a.n_ends, np.int64), carray(at(a.query), a.query_max, np.int64)
     clauses = carray(at(a.clauses), a.n_clauses, CLAUSE)
     for c in range(home.clause0, home.clause0 + home.n_clauses):
-        if accepts(steps, pool, ends, q, clauses[c].step0, np.int64(0), np.int64(clauses[c].n_steps)):
+        if accepts(steps, pool, ends, q, np.int64(clauses[c].step0), np.int64(0), np.int64(clauses[c].n_steps)):
             return True
     return False
 
@@ -197,6 +197,8 @@ class Targets:
     def settle(self) -> None:
         """Build and adopt a base of all there is, at once: for loading."""
         self._job = None
+        self.programs.trim()
+        self._point()
         if self.n_campaigns:
             job = self._due(True)
             job.build()

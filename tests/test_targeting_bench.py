@@ -43,10 +43,11 @@ def slow_hash(campaigns: list[int]) -> int:
 
 def test_a_seed_gives_the_same_bytes_everywhere() -> None:
     digest = hashlib.blake2b(digest_size=8)
-    work = generate("medium", 300, 20)
-    for name, array in sorted(arrays_of(work).items()):
-        digest.update(fields_of(work) if name == "predicates" else np.ascontiguousarray(array).tobytes())
-    assert digest.hexdigest() == "929ee7eaad1926eb"
+    for rate in table.RATES:
+        work = generate(rate, 300, 20)
+        for name, array in sorted(arrays_of(work).items()):
+            digest.update(fields_of(work) if name == "predicates" else np.ascontiguousarray(array).tobytes())
+    assert digest.hexdigest() == "634d0e24daab10f2"
 
 
 def test_another_seed_gives_others() -> None:
@@ -114,6 +115,12 @@ def test_expected_is_what_plain_python_finds(work: Workload) -> None:
         assert (count, value) == (len(found), slow_hash(found))
         some += count
     assert some > 0 or work.rate == "low"
+
+
+def test_the_hash_is_the_finalizer_of_splitmix64() -> None:
+    many = [0, 1, 2**30 - 1, 2**30, 2**31 - 1, 7]
+    assert text.hash_of(np.array(many, np.int32), 6) == slow_hash(many) == text.hash_of(np.array(many[::-1]), 6)
+    assert text.hash_of(np.array([0]), 1) == 0x5692161D100B05E5  # the finalizer of 1
 
 
 def test_the_files_are_the_workload(tmp_path: Path) -> None:

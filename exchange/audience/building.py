@@ -29,8 +29,10 @@ from exchange.audience.parts import (
     aligned,
     whole,
 )
-from exchange.audience.program import KIND, NEGATED, ONE, RANGE
+from exchange.audience.program import KIND, MANY, NEGATED, ONE, RANGE
+from exchange.audience.vocabulary import MISSING
 
+_ORDER: Final = {ONE: 0, RANGE: 1, MANY: 2}
 _SLOTS: Final = qy.ADVERTISER_SLOTS  # what depends on the advertiser is not indexed
 
 
@@ -267,7 +269,9 @@ class Builder:
         rows[VALID] = np.packbits(bits, bitorder="little").view(np.uint64)
         bits[: source.bits.size] &= (self.lines["again"] != 0) | (self.lines["n_steps"] > self.lines["n_leaves"])
         rows[VERIFY] = np.packbits(bits, bitorder="little").view(np.uint64)
-        order = sorted(self.fills, key=lambda each: (each[0]["kind"] != ONE, int(each[0]["size"])))
+        if self.words == 1:
+            self._direct(rows[:, 0])
+        order = sorted(self.fills, key=lambda each: (_ORDER[int(each[0]["kind"])], int(each[0]["size"])))
         columns = np.array([column for column, _ in order], COLUMN) if order else np.zeros(0, COLUMN)
         self.arrays |= {"rows": rows, "lists": lists, "columns": columns}
         record = np.zeros(1, PART)[0]
@@ -277,4 +281,26 @@ class Builder:
                 record[f"n_{name}"] = self.arrays[name].size
         record["words"], record["primary"], record["small"] = self.words, source.primary, self.small
         record["verify"] = bool(rows[VERIFY].any())
+        record["texts"], record["numbers"] = (columns["kind"] == ONE).sum(), (columns["kind"] == RANGE).sum()
         return Part(record, self.arrays, end)
+
+    def _direct(self, words: NDArray[np.uint64]) -> None:
+        """Tables of words in place of rows' numbers, for a part of one word."""
+        for column, fill in self.fills:
+            column["default_word"], column["missing_word"] = words[[column["default"], column["missing"]]].view(
+                np.int64
+            )
+            if column["kind"] == RANGE:
+                first = int(column["size"])
+                table = words[first : first + int(column["n_edges"]) + 1].copy()
+            elif column["kind"] == ONE:
+                own = fill["values"]["row"]
+                table = words[np.where(own == ZEROS, column["default"], own)]
+                table[MISSING] = words[column["missing"]]
+            else:
+                values, table = fill["values"], np.zeros(2 * fill["values"].size, np.uint64)
+                for to, name in ((table[::2], "row"), (table[1::2], "out")):
+                    mentioned = values[name].nonzero()[0]
+                    to[mentioned] = words[values[name][mentioned]]
+            self.arrays[f"direct {fill['name']}"] = table
+            column["direct"] = table.ctypes.data

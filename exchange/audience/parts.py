@@ -59,6 +59,9 @@ COLUMN: Final = np.dtype(
             "edges", "n_edges",  # RANGE: int64, ascending; bucket = how many are not above the number
             "default", "missing",
             "includes",  # 1 = some clause has an include leaf
+            # a part of one word: words instead of rows. text: direct[value]; number: direct[bucket]; set: IN and OUT
+            # of a value at direct[2 * value]
+            "direct", "default_word", "missing_word",
         )
     ]
 )  # fmt: skip
@@ -79,6 +82,7 @@ PART: Final = np.dtype(
             "primary",  # words of campaigns; extras follow
             "small",  # 1 = a few words, every value has a row
             "columns", "n_columns",
+            "texts", "numbers",  # columns are first so many of text and hours, then so many of numbers, then sets
             "lists", "n_lists", "lines", "n_lines",
             "owners", "n_owners",  # int32 by bit - 64 * primary: the campaign of an extra
             "verify",  # 1 = some clause has to be verified

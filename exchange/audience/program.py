@@ -193,7 +193,7 @@ class Programs:
 
     def _shared(self, name: str, values: list[int], often: bool = True) -> tuple[int, int]:
         """Append a list to pool or ends, or find it there. Returns where it begins, and its length."""
-        key = (name, *values) if often else ()
+        key: tuple[str | int, ...] = (name, *values) if often else ()
         if often and key in self._known:
             return self._known[key], len(values)
         first = int(getattr(self, f"n_{name}"))

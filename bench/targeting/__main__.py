@@ -52,6 +52,7 @@ def _cells(args: argparse.Namespace) -> list[measure.Cell]:
     if args.million:
         wanted.append(("medium", measure.MILLION, min(args.requests, measure.MILLION_REQUESTS)))
     cells = []
+    measure.warm()
     for rate, campaigns, requests in wanted:
         print(f"{rate}, {campaigns} campaigns", file=sys.stderr)
         cells.append(measure.measure(rate, campaigns, requests, args.rounds))

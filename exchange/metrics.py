@@ -117,8 +117,9 @@ class Counters:
     """Every counter of the exchange, as plain ints that the hot path adds to; money in nano."""
 
     __slots__ = (
-        "auctions", "billed_nano", "bids", "clearing_nano", "endpoints", "events", "handler_faults", "http_responses",
-        "journal_rows", "latency", "links_refused", "notices", "requests",
+        "auctions", "billed_nano", "bids", "campaigns", "changes", "clearing_nano", "endpoints", "events",
+        "handler_faults", "http_responses", "index_bytes", "journal_rows", "latency",
+        "links_refused", "notices", "requests",
     )  # fmt: skip
 
     def __init__(self, endpoints: int = 0) -> None:
@@ -136,6 +137,9 @@ class Counters:
         self.links_refused = dict.fromkeys(LINK_REFUSALS, 0)
         self.notices = dict.fromkeys(NOTICE_RESULTS, 0)
         self.journal_rows: dict[str, int] = {}  # by stream
+        self.campaigns: dict[str, int] = {}  # by state
+        self.changes = 0  # carried out while serving
+        self.index_bytes: dict[str, int] = {}  # by part
 
 
 class Names(NamedTuple):
@@ -151,7 +155,7 @@ Read = Callable[[Counters, Names], Iterable[Sample]]
 
 
 class Metric(NamedTuple):
-    """One row of the table; `read` is None for a gauge, which the exchange reads at scrape."""
+    """One row of the table; `read` is None for a gauge without labels, which is read at scrape."""
 
     name: str
     kind: str  # counter | gauge | histogram
@@ -222,6 +226,17 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("rentier_journal_rows_total", "counter", ("stream",), "rows",
            "Rows appended to the journal by stream.",
            lambda c, n: (((stream,), count) for stream, count in c.journal_rows.items())),
+    Metric("rentier_changes_total", "counter", (), "changes",
+           "Changes of campaigns carried out while serving; refused ones are not counted.",
+           lambda c, n: [((), c.changes)]),
+    Metric("rentier_campaigns", "gauge", ("state",), "campaigns",
+           "Campaigns of this run by state: alive, off_flight (before its start or past its end), paused, ended.",
+           lambda c, n: (((state,), count) for state, count in c.campaigns.items())),
+    Metric("rentier_index_bytes", "gauge", ("part",), "bytes",
+           "Memory of the targets and their index by part.",
+           lambda c, n: (((part,), count) for part, count in c.index_bytes.items())),
+    Metric("rentier_snapshot_version", "gauge", (), "changes",
+           "The snapshot_version that the next journal row carries: 1, and one more per change."),
     Metric("rentier_in_flight", "gauge", (), "requests", "Bid requests waiting for remote bidders."),
     Metric("rentier_connections", "gauge", (), "connections", "Open client connections."),
     Metric("rentier_contacts", "gauge", (), "contacts",
@@ -283,11 +298,12 @@ class Metrics(Collector):
                 pairs, total_s = _histogram(record)
                 histogram.add_metric(labels, pairs, total_s)
             return histogram
-        counter = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+        plain = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
+        family = plain(metric.name, metric.meaning, labels=metric.labels)
         for labels, value in samples:
             assert isinstance(value, float | int)
-            counter.add_metric(labels, value)
-        return counter
+            family.add_metric(labels, value)
+        return family
 
 
 def table() -> str:

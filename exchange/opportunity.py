@@ -43,6 +43,7 @@ class Opened(Struct, gc=False):
     currency: str  # what prices are quoted in; "" = none of those the seller takes has a rate
     now_ns: int
     format: int  # one of mk.FORMATS
+    version: int  # of the vocabulary that the query is written in
 
 
 class Opportunities:
@@ -125,12 +126,13 @@ class Opportunities:
             "hour": (minute // 60 + 72) % 168,
             "seg": segments,
         }
+        version = self.vocabulary.version
         query = query_of(self.vocabulary, view, views).tobytes()
         currency = self.currency_of.get(request.cur)
         if currency is None:
             currency = self._currency(request.cur)
         packed_imps = records[0] if n_imps == 1 else b"".join(records)
-        return Opened(request, body, query, packed_imps, n_imps, currency, now_ns, format_)
+        return Opened(request, body, query, packed_imps, n_imps, currency, now_ns, format_, version)
 
     def _imp(self, imp: Imp, seen: Any, floor_nano: int, bcat: tuple[str, ...]) -> dict[str, Any]:
         mask, banner, other, battr = seen

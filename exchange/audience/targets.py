@@ -95,12 +95,35 @@ class Targets:
         self.n_campaigns = max(self.n_campaigns, campaign + 1)
         self._point()
 
+    def drop(self, campaign: int) -> None:
+        """A campaign has ended for good: it matches nobody until it is put again."""
+        if not 0 <= campaign < self.n_campaigns:
+            raise ValueError(f"campaign {campaign}: expected 0 to {self.n_campaigns - 1}")
+        self.homes[campaign]["n_clauses"] = 0
+
+    def widen(self, campaigns_max: int) -> None:
+        """Make room for more campaigns; who took addresses from `homes`, `found` or `alive` takes them again."""
+        words = max(1, (campaigns_max + 63) // 64)
+        for name, size in (("homes", campaigns_max), ("found", words), ("alive", words)):
+            old = getattr(self, name)
+            new = np.zeros(size, old.dtype)
+            new[: old.size] = old
+            setattr(self, name, new)
+        self._point()
+
     def add_other(self, target: Target) -> int:
         """Add a target of the market's own. Returns its number, for `holds_other`."""
         self.others[self.n_others] = self.programs.add(target)
         self.n_others += 1
         self._point()
         return self.n_others - 1
+
+    def job(self) -> None:
+        """No part is ever due."""
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of memory by what they are for."""
+        return {name: getattr(self.programs, name).nbytes for name in ("steps", "pool", "clauses")}
 
     def settle(self) -> None:
         """Index what has been put so far."""

@@ -2,7 +2,7 @@
 
 A *step* is one leaf with two ways out: the next step when it holds, another when not; walking off the end accepts,
 REJECT refuses. A clause is first its leaves, one after the other (the part an index may use), then, where it has one,
-its tree. Steps, pool and clauses are only ever appended: a reader in another thread sees what was there.
+its tree. Steps, pool, ends and clauses are only ever appended: a reader in another thread sees what was there.
 """
 
 from typing import Any, Final
@@ -18,11 +18,11 @@ from exchange.audience.vocabulary import Vocabulary
 
 STEP: Final = np.dtype(
     [
-        ("first", "i8"),  # of its values in the pool: numbers ascending, or pairs low, high
+        ("first", "u4"),  # of its values in the pool, ascending; RANGE: of its pairs low, high in the ends
         ("n_values", "i4"),
-        ("on_true", "i4"),  # the step to go on with, counted from the clause's first
-        ("on_false", "i4"),  # REJECT = the clause does not hold
-        ("slot", "u2"),
+        ("on_true", "i2"),  # the step to go on with, counted from the clause's first
+        ("on_false", "i2"),  # REJECT = the clause does not hold
+        ("slot", "u1"),
         ("kind", "u1"),  # ONE, MANY, RANGE
         ("negated", "u1"),
         ("missing", "u1"),
@@ -44,6 +44,7 @@ ONE: Final = 0
 MANY: Final = 1
 RANGE: Final = 2
 REJECT: Final = -1
+STEPS_MAX: Final = 32_000  # of one clause
 _KIND: Final = {TEXT: ONE, HOURS: ONE, SET: MANY, NUMBER: RANGE}
 _MANY_FROM: Final = 8  # values from which a list is searched by halves
 
@@ -65,9 +66,9 @@ def contains(pool, first, n, number):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def step_holds(step, pool, q):  # type: ignore[no-untyped-def]
+def step_holds(step, pool, ends, q):  # type: ignore[no-untyped-def]
     """Does one step hold for the query, whose imp is selected?"""
-    first, n, x = step.first, np.int64(step.n_values), q[step.slot]
+    first, n, x = np.int64(step.first), np.int64(step.n_values), q[step.slot]
     if step.kind == ONE:
         if x == 0:
             return step.missing != 0
@@ -78,7 +79,7 @@ def step_holds(step, pool, q):  # type: ignore[no-untyped-def]
         if x == qy.NO_NUMBER:
             return step.missing != 0
         for i in range(first, first + n, 2):  # noqa: SIM110
-            if pool[i] <= x and x <= pool[i + 1]:
+            if ends[i] <= x and x <= ends[i + 1]:
                 return True
         return False
     count = q[step.slot + 1]
@@ -99,27 +100,38 @@ def step_holds(step, pool, q):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def accepts(steps, pool, q, step0, begin, end):  # type: ignore[no-untyped-def]
+def accepts(steps, pool, ends, q, step0, begin, end):  # type: ignore[no-untyped-def]
     """Walk the steps of a clause from `begin`; walking to `end` or beyond accepts."""
     at = begin
     while at < end:
         step = steps[step0 + at]
-        at = np.int64(step.on_true) if step_holds(step, pool, q) else np.int64(step.on_false)
+        at = np.int64(step.on_true) if step_holds(step, pool, ends, q) else np.int64(step.on_false)
         if at < 0:
             return False
     return True
 
 
 class Programs:
-    """The compiled targets of a market: `steps` STEP[], `pool` int64[], `clauses` CLAUSE[]; n_* of each are in use."""
+    """The compiled targets of a market; n_* of each array are in use.
+
+    steps STEP[]; pool int32[]: numbers of values; ends int64[]: ends of ranges of numbers; clauses CLAUSE[].
+    """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.steps, self.pool, self.clauses = np.zeros(64, STEP), np.zeros(256, np.int64), np.zeros(64, CLAUSE)
-        self.n_steps = self.n_pool = self.n_clauses = 0
+        self.steps, self.clauses = np.zeros(64, STEP), np.zeros(64, CLAUSE)
+        self.pool, self.ends = np.zeros(256, np.int32), np.zeros(64, np.int64)
+        self.n_steps = self.n_pool = self.n_ends = self.n_clauses = 0
 
     def add(self, target: Target, campaign: int = -1) -> tuple[int, int, bool]:
-        """Compile a target. Returns its first clause, their number, and whether any is relative."""
+        """Compile a target. Returns its first clause, their number, and whether any is relative.
+
+        Raises ValueError for a clause of more than STEPS_MAX leaves, its tree's included.
+        """
+        for clause in target.clauses:
+            steps = len(clause.leaves) + (0 if clause.tree is None else sum(1 for _ in leaves_of(clause.tree)))
+            if steps > STEPS_MAX:
+                raise ValueError(f"a target of {steps} conditions: expected at most {STEPS_MAX}")
         for leaf in leaves_of(target.tree):
             self.vocabulary.mention(leaf.attribute)
         for clause in target.clauses:
@@ -160,17 +172,18 @@ class Programs:
         kind = _KIND[BY_NAME[leaf.attribute].kind]
         if kind == RANGE:
             values = [end for pair in leaf.values for end in pair]
+            first, self.n_ends = self.n_ends, self.n_ends + len(values)
+            self.ends = _room(self.ends, self.n_ends)
+            self.ends[first : self.n_ends] = values
         else:
             values = sorted(self.vocabulary.id(leaf.attribute, value) for value in leaf.values)
-        self.pool = _room(self.pool, self.n_pool + len(values))
-        self.pool[self.n_pool : self.n_pool + len(values)] = values
+            first, self.n_pool = self.n_pool, self.n_pool + len(values)
+            self.pool = _room(self.pool, self.n_pool)
+            self.pool[first : self.n_pool] = values
         self.steps = _room(self.steps, self.n_steps + 1)
         slot = qy.SLOT[leaf.attribute]
-        self.steps[self.n_steps] = (
-            self.n_pool, len(values), on_true, on_false, slot, kind, leaf.negated, leaf.missing
-        )  # fmt: skip
+        self.steps[self.n_steps] = (first, len(values), on_true, on_false, slot, kind, leaf.negated, leaf.missing)
         self.n_steps += 1
-        self.n_pool += len(values)
 
 
 def _room(array: NDArray[Any], need: int) -> NDArray[Any]:

@@ -1,0 +1,278 @@
+"""Building a part of the index: from clauses, in compiled code that lets other threads run.
+
+`build` reads only what never changes (steps, pool, ends, clauses up to the counts it was given), so that it may run
+beside the matches and changes of the thread that serves.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from msgspec import Struct
+from numba import njit
+from numpy.typing import NDArray
+
+from exchange.audience import query as qy
+from exchange.audience.attributes import ATTRIBUTES
+from exchange.audience.filling import fill_lists, fill_numbers, fill_rows
+from exchange.audience.parts import (
+    COLUMN,
+    FIRST_ROW,
+    LINE,
+    ONES,
+    PART,
+    SMALL_WORDS,
+    VALID,
+    VALUE,
+    VERIFY,
+    ZEROS,
+    Part,
+    aligned,
+    whole,
+)
+from exchange.audience.program import ONE, RANGE
+
+_SLOTS: Final = qy.ADVERTISER_SLOTS  # what depends on the advertiser is not indexed
+
+
+class Tuning(Struct, frozen=True, kw_only=True):
+    """Where the builder turns from one form to another; the defaults are measured (bench/targeting)."""
+
+    small_words: int = SMALL_WORDS  # a part of so many words has a row for every value
+    narrow: int = 256  # a text attribute of so many values has a row for every one
+    alone: int = 64  # a set attribute of so many has a row for requests with one value alone
+    row_share: int = 4  # a value that clauses mention words / row_share times has a row
+    row_least: int = 64  # but not one that is mentioned less often than this
+    edges: int = 256  # of a number; more are thinned out, and ranges that end between them are verified
+
+
+class Source(Struct, frozen=True):
+    """What a part is built from: arrays that are only appended to, and which clause each bit is (-1 = none)."""
+
+    steps: NDArray[Any]
+    pool: NDArray[np.int32]
+    ends: NDArray[np.int64]
+    clauses: NDArray[Any]
+    bits: NDArray[np.int64]
+    primary: int  # words of campaigns
+    owners: NDArray[np.int32]
+    sizes: dict[str, int]  # of the vocabulary, by attribute
+
+
+@njit(cache=True, nogil=True)
+def _lines(steps, clauses, bits, lines, counts, indexed):  # type: ignore[no-untyped-def]
+    """Fill LINE of every bit and count the leaves by slot."""
+    for b in range(bits.size):
+        if bits[b] < 0:
+            continue
+        clause = clauses[bits[b]]
+        lines[b].step0, lines[b].n_leaves, lines[b].n_steps = clause.step0, clause.n_leaves, clause.n_steps
+        uses = np.uint64(0)
+        for i in range(clause.step0, clause.step0 + clause.n_leaves):
+            slot = np.int64(steps[i].slot)
+            if slot < indexed:
+                counts[slot] += 1
+                uses |= np.uint64(1) << np.uint64(slot - qy.FIRST_SLOT)
+        lines[b].uses = uses
+
+
+@njit(cache=True, nogil=True)
+def _by_slot(steps, lines, ends, leaf_bit, leaf_step, indexed):  # type: ignore[no-untyped-def]
+    """Sort the leaves by slot; `ends` come as the first place of each slot and go as the one behind its last."""
+    for b in range(lines.size):
+        for i in range(lines[b].step0, lines[b].step0 + lines[b].n_leaves):
+            slot = np.int64(steps[i].slot)
+            if slot < indexed:
+                leaf_bit[ends[slot]], leaf_step[ends[slot]] = b, i
+                ends[slot] += 1
+
+
+@njit(cache=True, nogil=True)
+def _mentions(steps, pool, leaf_step, used, n_in, n_out):  # type: ignore[no-untyped-def]
+    """How many leaves include and exclude each value."""
+    for k in range(leaf_step.size):
+        if used[k]:
+            step = steps[leaf_step[k]]
+            first = np.int64(step.first)
+            for i in range(first, first + step.n_values):
+                if step.negated:
+                    n_out[pool[i]] += 1
+                else:
+                    n_in[pool[i]] += 1
+
+
+@njit(cache=True, nogil=True)
+def _one_include(steps, pool, leaf_bit, leaf_step, n_in, used, lines, slot_bit):  # type: ignore[no-untyped-def]
+    """Of several include leaves of a clause only the one least met goes into rows; the others are verified."""
+    begin = 0
+    while begin < leaf_bit.size:
+        end = begin
+        best, least, includes = -1, np.int64(0), 0
+        while end < leaf_bit.size and leaf_bit[end] == leaf_bit[begin]:
+            step = steps[leaf_step[end]]
+            if not step.negated:
+                weight, first = np.int64(0), np.int64(step.first)
+                for i in range(first, first + step.n_values):
+                    weight += n_in[pool[i]]
+                includes += 1
+                used[end] = 0
+                if best < 0 or weight < least:
+                    best, least = end, weight
+            end += 1
+        if best >= 0:
+            used[best] = 1
+        if includes > 1:
+            lines[leaf_bit[begin]].again |= slot_bit
+        begin = end
+
+
+@njit(cache=True, nogil=True)
+def _marks(steps, ends, leaf_step):  # type: ignore[no-untyped-def]
+    """Where the ranges of leaves begin, and where they have ended."""
+    n = 0
+    for k in range(leaf_step.size):
+        n += steps[leaf_step[k]].n_values
+    marks = np.zeros(n, np.int64)
+    n = 0
+    for k in range(leaf_step.size):
+        step = steps[leaf_step[k]]
+        first = np.int64(step.first)
+        for i in range(first, first + step.n_values, 2):
+            marks[n], marks[n + 1] = ends[i], ends[i + 1] + 1
+            n += 2
+    return marks
+
+
+class Builder:
+    """Columns of one part, one after the other; rows are numbered first and filled when all are known."""
+
+    def __init__(self, source: Source, tuning: Tuning) -> None:
+        self.source, self.tuning = source, tuning
+        words = -(-source.bits.size // 64)
+        self.small = words <= tuning.small_words
+        self.words = words if self.small else whole(words)
+        self.n_rows = FIRST_ROW
+        self.n_lists = 0
+        self.lines = aligned(source.bits.size, LINE)
+        self.fills: list[tuple[NDArray[Any], dict[str, Any]]] = []  # column, and what fills its rows
+        self.arrays: dict[str, NDArray[Any]] = {"lines": self.lines, "owners": source.owners}
+
+    def part(self, end: int) -> Part:
+        """Build it; clauses from number `end` on are not in it."""
+        steps = self.source.steps
+        counts = np.zeros(_SLOTS, np.int64)
+        _lines(steps, self.source.clauses, self.source.bits, self.lines, counts, _SLOTS)
+        starts = np.zeros(_SLOTS + 1, np.int64)
+        np.cumsum(counts, out=starts[1:])
+        leaf_bit, leaf_step = np.zeros(starts[-1], np.int32), np.zeros(starts[-1], np.int64)
+        _by_slot(steps, self.lines, starts[:-1].copy(), leaf_bit, leaf_step, _SLOTS)
+        for attribute in ATTRIBUTES:
+            slot = qy.SLOT[attribute.name]
+            if slot < _SLOTS and counts[slot]:
+                group = slice(starts[slot], starts[slot + 1])
+                self._column(attribute.name, leaf_bit[group], leaf_step[group])
+        return self._finish(end)
+
+    def _column(self, name: str, leaf_bit: NDArray[np.int32], leaf_step: NDArray[np.int64]) -> None:
+        """Plan the column of one attribute."""
+        slot = qy.SLOT[name]
+        column = np.zeros(1, COLUMN)[0]
+        kind = self.source.steps["kind"][leaf_step[0]]
+        column["kind"], column["slot"] = kind, slot
+        fill: dict[str, Any] = {"name": name, "bit": leaf_bit, "step": leaf_step}
+        column["missing"] = self._new_rows(1)
+        if kind == RANGE:
+            self._edges(column, fill)
+        else:
+            self._values(column, fill, slot)
+        self.fills.append((column, fill))
+
+    def _new_rows(self, n: int) -> int:
+        self.n_rows += n
+        return self.n_rows - n
+
+    def _edges(self, column: Any, fill: dict[str, Any]) -> None:
+        edges = np.unique(_marks(self.source.steps, self.source.ends, fill["step"]))
+        most = self.tuning.edges if not self.small else max(self.tuning.edges, 4096)
+        if edges.size > most:
+            edges = edges[np.unique(np.linspace(0, edges.size - 1, most).astype(np.int64))]
+        fill["edges"] = edges
+        self.arrays[f"edges {fill['name']}"] = edges
+        column["n_edges"], column["edges"] = edges.size, edges.ctypes.data
+        column["size"] = self._new_rows(edges.size + 1)
+
+    def _values(self, column: Any, fill: dict[str, Any], slot: int) -> None:
+        source, tuning, name = self.source, self.tuning, fill["name"]
+        size = source.sizes[name]
+        n_in, n_out = np.zeros(size, np.int32), np.zeros(size, np.int32)
+        used = np.ones(fill["bit"].size, np.uint8)
+        slot_bit = np.uint64(1 << (slot - qy.FIRST_SLOT))
+        _mentions(source.steps, source.pool, fill["step"], used, n_in, n_out)
+        _one_include(source.steps, source.pool, fill["bit"], fill["step"], n_in, used, self.lines, slot_bit)
+        n_in[:] = 0
+        n_out[:] = 0
+        _mentions(source.steps, source.pool, fill["step"], used, n_in, n_out)
+        values = np.zeros(size, VALUE)
+        mentioned = n_in + n_out > 0
+        often = 0 if self.small else max(tuning.row_least, self.words // tuning.row_share)
+        if column["kind"] == ONE:
+            every = self.small or int(mentioned.sum()) <= tuning.narrow
+            self._number(values["row"], mentioned if every else mentioned & (n_in + n_out >= often))
+            in_list, out_list = (values["row"] == ZEROS) & (n_in > 0), (values["row"] == ZEROS) & (n_out > 0)
+        else:
+            self._number(values["row"], (n_in > 0) & (n_in >= often))
+            self._number(values["out"], (n_out > 0) & (n_out >= often))
+            in_list, out_list = (values["row"] == ZEROS) & (n_in > 0), (values["out"] == ZEROS) & (n_out > 0)
+            if not self.small and int(mentioned.sum()) <= tuning.alone:
+                single = np.zeros(size, np.int32)
+                self._number(single, mentioned)
+                self.arrays[f"single {name}"] = fill["single"] = single
+                column["single"] = single.ctypes.data
+        values["n_in"][in_list], values["n_out"][out_list] = n_in[in_list], n_out[out_list]
+        counts = values["n_in"].astype(np.int64) + values["n_out"]
+        values["first"] = self.n_lists + np.cumsum(counts) - counts
+        self.n_lists += int(counts.sum())
+        column["includes"] = bool(n_in.any())
+        column["default"] = self._new_rows(1) if n_in.any() else ONES
+        column["size"], column["values"] = size, values.ctypes.data
+        self.arrays[f"values {name}"] = values
+        fill.update(used=used, values=values)
+
+    def _number(self, rows: NDArray[np.int32], chosen: NDArray[np.bool_]) -> None:
+        """Give the chosen values a row each."""
+        n = int(chosen.sum())
+        rows[chosen] = np.arange(self.n_rows, self.n_rows + n)
+        self.n_rows += n
+
+    def _finish(self, end: int) -> Part:
+        """Fill rows and lists, and write the record."""
+        source = self.source
+        rows = aligned(self.n_rows * self.words, np.uint64).reshape(self.n_rows, self.words)
+        lists = np.zeros(self.n_lists + 1, np.int32)
+        rows[ONES] = ~np.uint64(0)
+        for column, fill in self.fills:
+            same = source.steps, source.pool, source.ends, fill["bit"], fill["step"]
+            if column["kind"] == RANGE:
+                slot_bit = np.uint64(1 << (int(column["slot"]) - qy.FIRST_SLOT))
+                fill_numbers(*same, rows, column["missing"], column["size"], fill["edges"], self.lines, slot_bit)
+                continue
+            text = column["kind"] == ONE
+            none = np.zeros(0, np.int32)
+            alone = fill.get("single", none)
+            fill_rows(*same, fill["used"], rows, column["missing"], column["default"], fill["values"], text, alone)
+            fill_lists(*same, fill["used"], fill["values"], lists)
+        bits = np.zeros(self.words * 64, np.uint8)
+        bits[: source.bits.size] = source.bits >= 0
+        rows[VALID] = np.packbits(bits, bitorder="little").view(np.uint64)
+        bits[: source.bits.size] &= (self.lines["again"] != 0) | (self.lines["n_steps"] > self.lines["n_leaves"])
+        rows[VERIFY] = np.packbits(bits, bitorder="little").view(np.uint64)
+        order = sorted(self.fills, key=lambda each: (each[0]["kind"] != ONE, int(each[0]["size"])))
+        columns = np.array([column for column, _ in order], COLUMN) if order else np.zeros(0, COLUMN)
+        self.arrays |= {"rows": rows, "lists": lists, "columns": columns}
+        record = np.zeros(1, PART)[0]
+        for name in ("rows", "columns", "lists", "lines", "owners"):
+            record[name] = self.arrays[name].ctypes.data
+            if name != "rows":
+                record[f"n_{name}"] = self.arrays[name].size
+        record["words"], record["primary"], record["small"] = self.words, source.primary, self.small
+        record["verify"] = bool(rows[VERIFY].any())
+        return Part(record, self.arrays, end)

@@ -168,6 +168,7 @@ class Live:
             if error is None:
                 targets.adopt(job)
             else:
+                targets.give_up(job)
                 self._failed("building the index failed", error)
 
         self._building = self.loop.run_in_executor(None, job.build)

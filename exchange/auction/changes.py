@@ -57,12 +57,12 @@ def read_change(change: Change) -> Change:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"change: action = {change.action!r}: expected one of {', '.join(ACTIONS)}{hint}")
     try:
-        plain = msgspec.to_builtins(change.keys)
+        plain: Change = msgspec.convert(msgspec.to_builtins(change), Change)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{change.action}: keys: expected values as in a config: {error}") from None
-    if plain and change.action in ("pause", "resume", "end", "refresh_models"):
-        raise ConfigError(f"{change.action}: keys = {sorted(plain)}: expected none")
-    return Change(change.action, change.campaign, plain)
+        raise ConfigError(f"{change.action}: expected a name, and keys with values as in a config: {error}") from None
+    if plain.keys and change.action in ("pause", "resume", "end", "refresh_models"):
+        raise ConfigError(f"{change.action}: keys = {sorted(plain.keys)}: expected none")
+    return plain
 
 
 def plan(venue: Venue, change: Change) -> Plan:

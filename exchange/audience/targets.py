@@ -203,6 +203,19 @@ class Targets:
         self.record["n_parts"] = len(parts)
         self._point()
 
+    def give_up(self, job: Job) -> None:
+        """A part could not be built: what it was to hold stays in the tail until the next `job`."""
+        if job is self._job:
+            self._job = None
+            self._changed = []
+
+    def catch_up(self) -> None:
+        """Build and adopt the part that is due, if one is: where nobody waits."""
+        job = self.job()
+        if job is not None:
+            job.build()
+            self.adopt(job)
+
     def settle(self) -> None:
         """Build and adopt a base of all there is, at once: for loading."""
         self._job = None

@@ -68,6 +68,7 @@ def replay(config: Config, ledger: Ledger, folder: Path) -> int:
         elif record.kind == mk.KIND_CHANGE:
             action, campaign, keys = msgspec.msgpack.decode(record.payload)
             line.change(Change(action, campaign, keys), record.ts_ns)
+            venue.targets.catch_up()
     venue.close()
     return n
 

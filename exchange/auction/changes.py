@@ -96,7 +96,7 @@ def carry_out(venue: Venue, plan: Plan) -> None:
         touched = [plan.ix]
     venue.point()
     venue.make_journal_room()
-    venue.formats -= venue.unheld(venue.n_campaigns).keys()
+    venue.formats.difference_update(venue.unheld(venue.n_campaigns))  # in place: others look at it
     for ix in touched:
         awards.rouse_one(venue.record, venue.campaigns, ix)
     venue.record["snapshot_version"] += 1
@@ -150,13 +150,6 @@ def _new_advertiser(venue: Venue, change: Change) -> Plan:
 def _new(venue: Venue, advertiser: Advertiser, campaigns: list[Campaign]) -> list[Draft]:
     """Drafts of new campaigns of an advertiser, when there is room for them."""
     stock = venue.stock
-    n, most = len(stock.briefs) + len(campaigns), venue.config.server.campaigns_max
-    if n > most:
-        raise ConfigError(
-            f"server.campaigns_max = {most}: expected at least {n}: ended campaigns count until a restart"
-        )
-    venue.unheld(n)
-    drafts = []
     for campaign in campaigns:
         where = f"{advertiser.name}/{campaign.name}"
         ix = stock.number.get(where.lower())
@@ -165,8 +158,11 @@ def _new(venue: Venue, advertiser: Advertiser, campaigns: list[Campaign]) -> lis
             why = ended if stock.records[ix]["paused"] == ENDED else "is in the market already"
             raise ConfigError(f"add: campaign {where!r} {why}: expected another name")
         _check_campaign(advertiser, campaign, "add")
-        drafts.append(stock.draft(advertiser, campaign))
-    return drafts
+    n, most = len(stock.briefs) + len(campaigns), venue.config.server.campaigns_max
+    if n > most:
+        raise ConfigError(f"server.campaigns_max = {most}: expected at least {n}, those that ended included")
+    venue.unheld(n)
+    return [stock.draft(advertiser, campaign) for campaign in campaigns]
 
 
 def _changed(venue: Venue, ix: int, keys: dict[str, Any]) -> Draft:

@@ -59,8 +59,8 @@ def check_record(dtype: np.dtype[np.void], rule_name: str, rule: Rule) -> None:
     """May a rule work on campaigns of this record: has it a field for every knob? Raises RuleError."""
     for name, value in rule.defaults.items():
         field = knob_type(rule_name, name, value)
-        has = dtype.fields[name][0] if dtype.fields is not None and name in dtype.fields else None
-        if has != np.dtype([field]).fields[name][0] or name in dict(mk.CAMPAIGN_FIELDS):  # type: ignore[index]
+        known = dtype.names is not None and name in dtype.names and name not in dict(mk.CAMPAIGN_FIELDS)
+        if not known or dtype[name] != np.dtype([field])[name]:
             raise RuleError(
                 f"rule {rule_name}: knob {name!r}: the campaigns of this run have no such field: expected "
                 "a built-in rule, one of a campaign that was there at the start, or a restart"

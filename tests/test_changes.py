@@ -478,3 +478,14 @@ def _payloads(journal: Journal, place: Path | None) -> Any:
                 break
             yield data[at + 64 : at + 64 + int(head["bytes"])]
             at += 64 + int(head["bytes"])
+
+
+def test_a_new_budget_leaves_index_and_creatives_as_they_are(tmp_path: Path) -> None:
+    line = line_of(text_of(tmp_path))
+    programs, ads = line.venue.targets.programs, line.venue.stock.ads
+    before = programs.n_clauses, ads.table.used, ads.tags.used, line.venue.targets.vocabulary.version
+    for k in range(1, 50):
+        line.change(Change("change", "acme/always", {"budget": k, "value_cpm": {"empirical": [1.0, k]}}), NOW_NS)
+    assert (programs.n_clauses, ads.table.used, ads.tags.used, line.venue.targets.vocabulary.version) == before
+    assert line.venue.stock.values.used == 2
+    line.venue.close()

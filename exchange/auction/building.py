@@ -13,7 +13,6 @@ from exchange.auction.floors import reserve_records, virtual_value
 from exchange.auction.formats import BIDDING
 from exchange.auction.positions import slot_rates
 from exchange.auction.stock import Stock
-from exchange.auction.tables import at_least
 from exchange.config import Config, ConfigError
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names
@@ -46,7 +45,7 @@ class Building:
         self._fees()
         unheld = self.unheld(len(self.stock.briefs))
         self.formats = set(mk.FORMATS.values()) - unheld.keys()
-        self._buffers()
+        self._buffers(max(room, len(self.stock.briefs)))
         self.point()
         self._people(PEOPLE_START, PAIRS_START)
         self._settings()
@@ -65,7 +64,7 @@ class Building:
             arrays[name] = getattr(stock.targets, name)
         for name, need in (("bids", self.n_campaigns + arrays["remote"].size), ("imps", self.n_campaigns + 1)):
             if arrays[name].size < need:
-                arrays[name] = at_least(arrays[name], need)
+                arrays[name] = np.zeros(max(2 * arrays[name].size, need), arrays[name].dtype)  # nothing stands in it
         for name, array in arrays.items():
             v[name] = array.ctypes.data
         for name in ("ads", "tags", "rules", "values", "factors", "models"):
@@ -112,14 +111,13 @@ class Building:
             raise ConfigError(str(error)) from None
         self.arrays["fees"] = np.array([local, *remote], mk.FEES)
 
-    def _buffers(self) -> None:
-        """Scratch that a step reads and writes; `bids` and `imps` have room for every campaign (`point`)."""
+    def _buffers(self, n_campaigns: int) -> None:
+        """Scratch that a step reads and writes; `bids` and `imps` for so many campaigns (`point` makes more room)."""
         server = self.config.server
         imps, n_endpoints = server.imps_max, len(self.config.endpoint)
         slots = np.array(slot_rates(self.config.auction), np.int64)
         self.arrays["slots"] = slots
         remote_max = max(1, n_endpoints * REMOTE_MAX_PER_ENDPOINT)
-        n_campaigns = len(self.stock.briefs)
         shapes: dict[str, tuple[Any, Any]] = {
             "opportunities": (imps, mk.OPPORTUNITY),
             "remote": (remote_max, mk.REMOTE),
@@ -190,7 +188,11 @@ class Building:
             return
         v = self.record[0]
         wins = int(v["n_slots"]) if mk.ALL_PAY not in self.formats else max(int(v["n_slots"]), self.n_campaigns + 1)
-        for stream, need in (("wins", wins), ("events", 2 * wins), ("bids", self.arrays["bids"].size)):
+        for stream, need in (
+            ("wins", wins),
+            ("events", 2 * wins),
+            ("bids", self.n_campaigns + self.arrays["remote"].size),
+        ):
             if stream in self.journal.streams and need > int(v[f"{stream}_rows"]):
                 self.journal.widen(stream, 2 * need)
                 self._open_block(stream)

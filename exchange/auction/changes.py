@@ -94,9 +94,10 @@ def carry_out(venue: Venue, plan: Plan) -> None:
     if plan.ix >= 0:
         stock.settle(plan.ix, {"pause": PAUSED, "resume": 0, "end": ENDED}[plan.action])
         touched = [plan.ix]
-    venue.point()
-    venue.make_journal_room()
-    venue.formats.difference_update(venue.unheld(venue.n_campaigns))  # in place: others look at it
+    if plan.drafts:
+        venue.point()
+        venue.make_journal_room()
+        venue.formats.difference_update(venue.unheld(venue.n_campaigns))  # in place: others look at it
     for ix in touched:
         awards.rouse_one(venue.record, venue.campaigns, ix)
     venue.record["snapshot_version"] += 1

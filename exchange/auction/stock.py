@@ -68,7 +68,7 @@ class Stock:
         self._rules = rules
         self.models = Models(config.folder)
         others = len(config.auction.reserve) + len(config.endpoint)
-        self.targets = Targets(len(pairs) + 1, others, query_max(config.server.imps_max))
+        self.targets = Targets(max(room, len(pairs)) + 1, others, query_max(config.server.imps_max))
         self.ads = Ads(self.targets, names)
         self.values, self.factors = Table(np.int64), Table(value.FACTOR)
         self.briefs: list[Brief] = []
@@ -110,7 +110,7 @@ class Stock:
     def put(self, draft: Draft) -> int:
         """Make a draft true: from the next step on. Returns the campaign's number."""
         me, brief = draft.record, draft.brief
-        ix, old = draft.ix, None
+        ix, old, same_ads, same_target = draft.ix, None, False, False
         if ix < 0:
             ix = len(self.briefs)
             self._reserve(ix + 1)
@@ -119,9 +119,17 @@ class Stock:
         else:
             old = self.records[ix]
             self._live_on(me, old, draft)
-            self.briefs[ix] = brief
-        self._runs(ix, me, old, draft)
-        self.targets.put(ix, draft.target)
+            was, self.briefs[ix] = self.briefs[ix].campaign, brief
+            same_ads = was.creative == brief.campaign.creative
+            same_target = same_ads and was.target == brief.campaign.target
+        self._runs(me, old, draft)
+        if same_ads and old is not None:
+            me["ad0"], me["n_ads"] = old["ad0"], old["n_ads"]
+        else:
+            first, room = (0, 0) if old is None else (int(old["ad0"]), int(old["n_ads"]))
+            self.ads.put(ix, me, draft.ads, first, room)
+        if not same_target:  # else what is indexed stays as it is
+            self.targets.put(ix, draft.target)
         self.records[ix] = me
         return ix
 
@@ -151,8 +159,8 @@ class Stock:
                 if knob not in draft.knobs:
                     me[knob] = old[knob]
 
-    def _runs(self, ix: int, me: Any, old: Any, draft: Draft) -> None:
-        """Write the values, factors and creatives of a campaign, over its old ones where they fit."""
+    def _runs(self, me: Any, old: Any, draft: Draft) -> None:
+        """Write the values and factors of a campaign, over its old ones where they fit."""
         first, room = (0, 0)
         if old is not None and old["value_kind"] == value.EMPIRICAL:
             first, room = int(old["value_a"]), int(old["value_b"])
@@ -163,8 +171,6 @@ class Stock:
         first, room = (0, 0) if old is None else (int(old["factor0"]), int(old["n_factors"]))
         rows = [(self.targets.vocabulary.id("seg", segment), ppm) for segment, ppm in draft.factors]
         me["factor0"], me["n_factors"] = self.factors.put(rows, first, room), len(rows)
-        first, room = (0, 0) if old is None else (int(old["ad0"]), int(old["n_ads"]))
-        self.ads.put(ix, me, draft.ads, first, room)
 
     def _reserve(self, n: int) -> None:
         """Room for `n` campaigns and the blank record behind them."""

@@ -70,7 +70,7 @@ class Venue(Building):
         assert self.journal is not None and status == st.ROLL
         v = self.record[0]
         wins = int(v["wins_need"])
-        most = {"auctions": 1, "wins": wins, "events": 2 * wins, "bids": self.arrays["bids"].size}
+        most = {"auctions": 1, "wins": wins, "events": 2 * wins, "bids": self.n_campaigns + self.arrays["remote"].size}
         for stream, need in most.items():
             if stream == "bids" and not v["write_bids"]:
                 continue

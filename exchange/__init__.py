@@ -10,17 +10,19 @@ from exchange import compiled
 if TYPE_CHECKING:
     from exchange.config import load_config as load_config
     from exchange.rent.ledger import Ledger as Ledger
+    from exchange.serve import serve_in_thread as serve_in_thread
     from exchange.simulate.run import Run as Run
     from exchange.simulate.run import simulate as simulate
 
 compiled.prepare()
 
 __version__ = "0.1.0"
-__all__ = ["Ledger", "Run", "load_config", "simulate"]
+__all__ = ["Ledger", "Run", "load_config", "serve_in_thread", "simulate"]
 _HOMES = {
     "Ledger": "exchange.rent.ledger",
     "Run": "exchange.simulate.run",
     "load_config": "exchange.config",
+    "serve_in_thread": "exchange.serve",
     "simulate": "exchange.simulate.run",
 }
 

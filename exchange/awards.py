@@ -322,23 +322,33 @@ def advance(v, campaigns, now_ns):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def wake(v, campaigns):  # type: ignore[no-untyped-def]
     """Set the alive bits from flight dates, pauses and the day, and find when to look again."""
-    alive = carray(st.at(v.alive), v.n_words, np.uint64)
     v.day = v.now_ns // st.DAY_NS
     v.wake_ns = (v.day + 1) * st.DAY_NS
     for c in range(v.n_campaigns):
-        me = campaigns[c]
-        if me.day != np.int32(v.day):
-            me.day = np.int32(v.day)
-            me.day_used = 0
-        for edge in (me.start_ns, me.end_ns):
-            if edge > v.now_ns and edge < v.wake_ns:
-                v.wake_ns = edge
-        on = me.paused == 0 and me.start_ns <= v.now_ns and v.now_ns < me.end_ns
-        bit = np.uint64(1) << np.uint64(c & 63)
-        if on:
-            alive[c >> 6] |= bit
-        else:
-            alive[c >> 6] &= ~bit
+        rouse(v, campaigns[c], c)
+
+
+@njit(cache=True, nogil=True)
+def rouse(v, me, c):  # type: ignore[no-untyped-def]
+    """Set the alive bit of campaign `c`, whose record is `me`, and look again not later than its flight's next edge."""
+    if me.day != np.int32(v.day):
+        me.day = np.int32(v.day)
+        me.day_used = 0
+    for edge in (me.start_ns, me.end_ns):
+        if edge > v.now_ns and edge < v.wake_ns:
+            v.wake_ns = edge
+    word = carray(st.at(v.alive), v.n_words, np.uint64)
+    bit = np.uint64(1) << np.uint64(c & 63)
+    if me.paused == 0 and me.start_ns <= v.now_ns and v.now_ns < me.end_ns:
+        word[c >> 6] |= bit
+    else:
+        word[c >> 6] &= ~bit
+
+
+@njit(cache=True, nogil=True)
+def rouse_one(venue, campaigns, c):  # type: ignore[no-untyped-def]
+    """`rouse` after a change of campaign `c`, for a caller outside compiled code: venue is VENUE[1]."""
+    rouse(venue[0], campaigns[c], c)
 
 
 @njit(cache=True, nogil=True)

@@ -16,10 +16,12 @@ import numpy as np
 from msgspec import Struct
 
 from exchange import market as mk
+from exchange.auction.building import REMOTE_MAX_PER_ENDPOINT
+from exchange.auction.changes import Change, carry_out, plan, read_change
 from exchange.auction.floors import floor_of
 from exchange.auction.reasons import Sampler
 from exchange.auction.sell import endpoints_for
-from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
+from exchange.auction.venue import Venue
 from exchange.audience.people import person_key
 from exchange.audience.query import SEG
 from exchange.config import ConfigError, Endpoint
@@ -41,6 +43,7 @@ from exchange.quotes import (
     Quotes,
     Row,
 )
+from exchange.rent.blocks import INPUT_MAX_BYTES
 
 NAMES_PER_ENDPOINT: Final = 20_000  # seats and advertisers that one endpoint may bring, per run
 BURLS_MAX: Final = 65_536  # remote wins whose burl waits for the impression
@@ -92,6 +95,7 @@ class Line:
         self.rates = {code: round(rate * mk.RATE_ONE_PPM) for code, rate in config.rates.items()}
         self.rates[config.exchange.currency] = mk.RATE_ONE_PPM
         self.opportunities = Opportunities(venue, salt, self.rates)
+        self.vocabulary = venue.targets.vocabulary
         self.imps_max = config.server.imps_max
         self.link_ttl_s = config.server.link_ttl_s
         self.hold_s = config.server.hold_s
@@ -156,9 +160,7 @@ class Line:
         return forward(opened.body, tmax_ms, opened.format, floors)
 
     def _load(self, opened: Opened) -> None:
-        """Put a request's integers where the compiled step reads them; anew when a target brought new words since."""
-        if opened.version != self.venue.targets.vocabulary.version:
-            opened = self.opportunities.read(opened.request, opened.body, opened.now_ns)
+        """Put a request's integers where the compiled step reads them."""
         self._query[: len(opened.query)] = opened.query
         self._opportunities[: len(opened.opportunities)] = opened.opportunities
 
@@ -172,6 +174,9 @@ class Line:
                 now_ns,
                 _MSGPACK((opened.now_ns, opened.body, [(a.endpoint, a.result, a.body) for a in answers])),
             )
+        if opened.version != self.vocabulary.version or opened.format not in self.venue.formats:
+            # while it waited for bidders a change came: it is read again, in the words of now
+            opened = self.opportunities.read(opened.request, opened.body, opened.now_ns)
         if not opened.currency:
             return Answered(204, b"", 0, [])
         self._know(opened, now_ns)
@@ -326,6 +331,32 @@ class Line:
         if self.full:
             self.append_input(mk.KIND_TICK, now_ns, b"")
         self.venue.tick(now_ns)
+
+    def change(self, change: Change, now_ns: int) -> None:
+        """Carry out a change of the market: the next request sees it. Raises ConfigError, and nothing has changed."""
+        change = read_change(change)
+        planned = plan(self.venue, change)
+        try:
+            offers = [[Offer(ad) for ad in ads] for ads in planned.ads]
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        if self.full:
+            payload = _MSGPACK((change.action, change.campaign, change.keys))
+            if len(payload) > INPUT_MAX_BYTES:
+                raise ConfigError(f"{change.action}: {len(payload)} bytes of keys: expected at most {INPUT_MAX_BYTES}")
+            self.append_input(mk.KIND_CHANGE, now_ns, payload)
+        self.venue.tick(now_ns)
+        carry_out(self.venue, planned)
+        self._take()
+        for draft, new in zip(planned.drafts, offers, strict=True):
+            first = int(draft.record["ad0"])
+            self.offers[first : first + len(new)] = new
+            self.landings.update((offer.id, offer.landing) for offer in new)
+        if planned.advertiser is not None:
+            brand = planned.advertiser
+            self.domains.update((screen.bare_domain(domain), brand.name) for domain in brand.domains)
+            self.opportunities.renew_sellers()
+            self.vocabulary.version += 1  # a request that waits may bar it: it is read again
 
     def append_input(self, kind: int, now_ns: int, payload: bytes) -> None:
         """Journal one raw input; it takes its place in the order of records."""

@@ -14,6 +14,7 @@ import msgspec
 
 from exchange import http, metrics
 from exchange import market as mk
+from exchange.auction.changes import Change
 from exchange.auction.venue import EVENT_COUNTS
 from exchange.config import Config
 from exchange.fanout import Answer, Fanout
@@ -63,6 +64,7 @@ class Live:
         self._in_flight_max = server.in_flight_max
         self._tasks: list[asyncio.TimerHandle] = []
         self._sync: asyncio.Future[None] | None = None
+        self._building: asyncio.Future[None] | None = None  # a part of the index, in a thread
 
     @property
     def address(self) -> str:
@@ -101,6 +103,8 @@ class Live:
             await self.listener.drain(self.config.server.drain_timeout_ms)
             await self.notices.drain(self.config.server.drain_timeout_ms / 1000)
             self.fanout.close()
+        if self._building is not None:  # short, and nobody is served any more; what it makes is not needed
+            await asyncio.wait((self._building,))
         if self._sync is not None:
             await asyncio.wait((self._sync,))
             self._see_sync()
@@ -122,6 +126,7 @@ class Live:
     def _tick(self) -> None:
         if not self.config.server.test_clock:
             self.line.tick(time.time_ns())
+        self._index()
 
     def _flush(self) -> None:
         """Close the journal's open blocks; the disk is waited for in a thread, one at a time."""
@@ -140,6 +145,37 @@ class Live:
         """Count a failure of our own and have the loop log it."""
         self.counters.handler_faults += 1
         self.loop.call_exception_handler({"message": message, "exception": error})
+
+    # ---- changes -----------------------------------------------------------------------------------------------
+
+    def change(self, change: Change, now_ns: int | None = None) -> None:
+        """Carry out a change of the market, on the event loop; the next request sees it, and who waits for bidders.
+
+        now_ns: for test_clock. Raises ConfigError, one line, and then nothing has changed.
+        """
+        if now_ns is None:
+            now_ns = int(self.venue.record["now_ns"][0]) if self.config.server.test_clock else time.time_ns()
+        self.line.change(change, now_ns)
+        self.counters.changes += 1
+        self._index()
+
+    def _index(self) -> None:
+        """Have the part of the index that is due built in a thread, one at a time; no match depends on it."""
+        targets = self.venue.targets
+        if self._building is not None or (job := targets.job()) is None:
+            return
+
+        def built(done: asyncio.Future[None]) -> None:
+            self._building = None
+            error = done.exception()
+            if error is None:
+                targets.adopt(job)
+            else:
+                targets.give_up(job)
+                self._failed("building the index failed", error)
+
+        self._building = self.loop.run_in_executor(None, job.build)
+        self._building.add_done_callback(built)
 
     # ---- requests ----------------------------------------------------------------------------------------------
 
@@ -269,6 +305,7 @@ class Live:
     def _gauges(self) -> dict[str, Callable[[], float]]:
         record = self.venue.record
         return {
+            "rentier_snapshot_version": lambda: int(record["snapshot_version"][0]),
             "rentier_in_flight": lambda: self.in_flight,
             "rentier_connections": lambda: len(self.listener.connections) if self.listener is not None else 0,
             "rentier_contacts": lambda: int(record["people_used"][0]) + int(record["pairs_used"][0]),
@@ -290,6 +327,7 @@ class Live:
             each.fates[:] = [int(n) for n in fates[1 + e, : metrics.CODES]]
         counters.journal_rows = self.venue.rows_written()
         counters.campaign_reasons = self.line.sampler.read()
+        counters.campaigns, counters.index_bytes = self.venue.stock.states(), self.venue.targets.sizes()
 
 
 def _error(path: str, value: str, reason: str) -> bytes:

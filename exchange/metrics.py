@@ -120,8 +120,9 @@ class Counters:
     """Every counter of the exchange, as plain ints that the hot path adds to; money in nano."""
 
     __slots__ = (
-        "auctions", "billed_nano", "bids", "campaign_reasons", "clearing_nano", "endpoints", "events", "handler_faults", "http_responses",
-        "journal_rows", "latency", "links_refused", "notices", "requests",
+        "auctions", "billed_nano", "bids", "campaign_reasons", "campaigns", "changes", "clearing_nano", "endpoints",
+        "events", "handler_faults", "http_responses", "index_bytes", "journal_rows", "latency", "links_refused",
+        "notices", "requests",
     )  # fmt: skip
 
     def __init__(self, endpoints: int = 0) -> None:
@@ -140,6 +141,9 @@ class Counters:
         self.notices = dict.fromkeys(NOTICE_RESULTS, 0)
         self.journal_rows: dict[str, int] = {}  # by stream
         self.campaign_reasons: Mapping[tuple[str, str], int] = {}  # by campaign and reason (auction/reasons.py)
+        self.campaigns: dict[str, int] = {}  # by state
+        self.changes = 0  # carried out while serving
+        self.index_bytes: dict[str, int] = {}  # by part
 
 
 class Names(NamedTuple):
@@ -155,7 +159,7 @@ Read = Callable[[Counters, Names], Iterable[Sample]]
 
 
 class Metric(NamedTuple):
-    """One row of the table; `read` is None for a gauge, which the exchange reads at scrape."""
+    """One row of the table; `read` is None for a gauge without labels, which is read at scrape."""
 
     name: str
     kind: str  # counter | gauge | histogram
@@ -227,10 +231,21 @@ METRICS: Final[tuple[Metric, ...]] = (
            "Rows appended to the journal by stream.",
            lambda c, n: (((stream,), count) for stream, count in c.journal_rows.items())),
     Metric("rentier_campaign_reasons_total", "counter", ("campaign", "reason"), "looks",
-           f"What kept a campaign from being asked for an imp, or asked. A sample: of every {SAMPLE_EVERY}th bid request "
-           f"one imp and {SAMPLE_CAMPAIGNS} campaigns in turn, out of the first {CAMPAIGNS_MAX} of the config; compare "
-           "shares, not counts.",
+           f"What kept a campaign from being asked for an imp, or asked. A sample: of every {SAMPLE_EVERY}th bid "
+           f"request one imp and {SAMPLE_CAMPAIGNS} campaigns in turn, out of the first {CAMPAIGNS_MAX} of the config; "
+           "compare shares, not counts.",
            lambda c, n: c.campaign_reasons.items()),
+    Metric("rentier_changes_total", "counter", (), "changes",
+           "Changes of campaigns carried out while serving; refused ones are not counted.",
+           lambda c, n: [((), c.changes)]),
+    Metric("rentier_campaigns", "gauge", ("state",), "campaigns",
+           "Campaigns of this run by state: alive, off_flight (before its start or past its end), paused, ended.",
+           lambda c, n: (((state,), count) for state, count in c.campaigns.items())),
+    Metric("rentier_index_bytes", "gauge", ("part",), "bytes",
+           "Memory of the targets and their index by part.",
+           lambda c, n: (((part,), count) for part, count in c.index_bytes.items())),
+    Metric("rentier_snapshot_version", "gauge", (), "changes",
+           "The snapshot_version that the next journal row carries: 1, and one more per change."),
     Metric("rentier_in_flight", "gauge", (), "requests", "Bid requests waiting for remote bidders."),
     Metric("rentier_connections", "gauge", (), "connections", "Open client connections."),
     Metric("rentier_contacts", "gauge", (), "contacts",
@@ -292,11 +307,12 @@ class Metrics(Collector):
                 pairs, total_s = _histogram(record)
                 histogram.add_metric(labels, pairs, total_s)
             return histogram
-        counter = CounterMetricFamily(metric.name, metric.meaning, labels=metric.labels)
+        plain = GaugeMetricFamily if metric.kind == "gauge" else CounterMetricFamily
+        family = plain(metric.name, metric.meaning, labels=metric.labels)
         for labels, value in samples:
             assert isinstance(value, float | int)
-            counter.add_metric(labels, value)
-        return counter
+            family.add_metric(labels, value)
+        return family
 
 
 def table() -> str:

@@ -2,14 +2,15 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from exchange.auction.building import REMOTE_MAX_PER_ENDPOINT
 from exchange.auction.recover import recover
-from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
+from exchange.auction.venue import Venue
 from exchange.audience.lists import Lists
 from exchange.audience.people import PeopleError, load_own_list, load_people, person_key
 from exchange.audience.rules import read_rules, renew
@@ -19,6 +20,8 @@ from exchange.population import Population
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names, read_meta, salt, write_meta
+
+ROOM_MIN: Final = 1_024  # campaigns that may be added before memory is moved
 
 
 def open_venue(config: Config) -> tuple[Venue, bytes]:
@@ -41,11 +44,13 @@ def open_venue(config: Config) -> tuple[Venue, bytes]:
             )
     names = Names(folder, config.server.names_max)
     key = salt(folder)
-    venue = Venue(config, journal, names)
+    campaigns = sum(len(a.campaign) for a in config.advertiser)
+    venue = Venue(config, journal, names, room=min(2 * campaigns + ROOM_MIN, config.server.campaigns_max))
     venue.record["config_version"] = names.id("config", config_hash(config))
     recover(venue, Ledger(folder))
     load_people_of(venue, key)
-    write_meta(folder, meta_of(venue))
+    before = read_meta(folder).get("budgets_nano", {})
+    write_meta(folder, meta_of(venue, before))
     return venue, key
 
 
@@ -55,10 +60,16 @@ def block_rows(config: Config) -> int:
     return max(4_096, 4 * (campaigns + REMOTE_MAX_PER_ENDPOINT * len(config.endpoint)))
 
 
-def meta_of(venue: Venue) -> dict[str, Any]:
-    """The facts that stand beside a ledger: currency, fees, format, endpoints, budgets by campaign id, config hash."""
+def meta_of(venue: Venue, budgets: dict[str, int] | None = None) -> dict[str, Any]:
+    """The facts that stand beside a ledger: currency, fees, format, endpoints, budgets by campaign id, config hash.
+
+    budgets: those of earlier runs; of each campaign the largest is kept, because reconcile holds all rows against it.
+    """
     config = venue.config
     rows = venue.campaigns[: venue.n_campaigns]
+    most = dict(budgets or {})
+    for ident, nano in [*((int(row["id"]), int(row["budget"])) for row in rows), *venue.budgets.items()]:
+        most[str(ident)] = max(nano, most.get(str(ident), 0))
     return {
         "currency": config.exchange.currency,
         "journal": config.exchange.journal,
@@ -66,7 +77,7 @@ def meta_of(venue: Venue) -> dict[str, Any]:
         "fees": msgspec.to_builtins(config.fees),
         "auction_format": config.auction.format,
         "endpoints": [endpoint.name for endpoint in config.endpoint],
-        "budgets_nano": {str(int(row["id"])): int(row["budget"]) for row in rows},
+        "budgets_nano": most,
         "config_sha": config_hash(config),
         "awards_max": config.server.awards_max,
         "people_max": config.server.people_max,

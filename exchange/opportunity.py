@@ -47,7 +47,8 @@ class Opportunities:
         self.salt = salt
         self.rates = rates
         self.encoder = Encoder(venue.targets.vocabulary, LISTS_MAX, LISTS_PER_IMP_MAX)
-        self.encoder.sellers(*sellers_of(venue))
+        self.venue = venue
+        self.renew_sellers()
         self.ledger_currency = venue.config.exchange.currency
         self.floor_nano = mk.cpm_up(venue.config.auction.floor_cpm)
         self.format = mk.FORMATS[venue.config.auction.format]
@@ -105,6 +106,13 @@ class Opportunities:
         version = self.encoder.version
         return Opened(request, body, query, packed_imps, len(records), currency, now_ns, format_, version)
 
+    def renew_sellers(self) -> None:
+        """Learn whom badv, bseat and wseat may name: the advertisers there are now."""
+        advertisers, names = self.venue.stock.advertisers.values(), self.venue.names
+        ids = {a.name: names.id("advertiser", a.name) for a in advertisers}
+        domains = refusers({ids[a.name]: a.domains for a in advertisers})
+        self.encoder.sellers(domains, {name: (ident,) for name, ident in ids.items()})
+
     def _set_minute(self, now_ns: int) -> None:
         """Remember the minute of `now_ns`: arithmetic on ns is slow, and the next request comes in the same one."""
         self.minute = now_ns // MINUTE_NS
@@ -137,10 +145,3 @@ class Opportunities:
         if len(self.currency_of) < 1_024:
             self.currency_of[cur] = found
         return found
-
-
-def sellers_of(venue: Venue) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
-    """Advertisers with campaigns by what badv may name them, and by seat: their ids."""
-    ids = {a.name: venue.names.id("advertiser", a.name) for a in venue.config.advertiser}
-    domains = refusers({ids[a.name]: a.domains for a in venue.config.advertiser})
-    return domains, {name: (ident,) for name, ident in ids.items()}

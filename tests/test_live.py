@@ -41,11 +41,14 @@ landing = "https://acme.example/"
 """
 
 
-def text_of(tmp_path: Path, server: str = "", auction: str = "", endpoints: str = "", **campaign: Any) -> str:
+def text_of(
+    tmp_path: Path, server: str = "", auction: str = "", endpoints: str = "", extra: str = "", **campaign: Any
+) -> str:
     filled = {"budget": 100.0, "rule": "truthful", "image": "https://acme.example/mpu.png"} | campaign
     return f"""
 [exchange]
 ledger = "{tmp_path / "ledger"}"
+{extra}
 [server]
 address = "127.0.0.1:0"
 {server}

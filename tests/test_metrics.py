@@ -71,6 +71,9 @@ def full():
     counters.notices["sent"] = 4
     counters.journal_rows["bids"] = 12
     counters.campaign_reasons = {("Halle/suv", "target_seg"): 6}
+    counters.campaigns.update(alive=7, ended=2)
+    counters.index_bytes["base"] = 4_096
+    counters.changes = 5
     return counters
 
 
@@ -90,6 +93,8 @@ def test_what_is_counted_is_what_is_scraped():
     assert values[("rentier_links_refused_total", "forged")] == 2
     assert values[("rentier_journal_rows_total", "bids")] == 12
     assert values[("rentier_campaign_reasons_total", "Halle/suv", "target_seg")] == 6
+    assert values[("rentier_campaigns", "alive")] == 7 and values[("rentier_campaigns", "ended")] == 2
+    assert values[("rentier_index_bytes", "base")] == 4_096 and values[("rentier_changes_total",)] == 5
     assert all(values[(name,)] == 7.0 for name in metrics.GAUGES)
 
 

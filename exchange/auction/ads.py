@@ -4,13 +4,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from exchange import market as mk
+from exchange.auction.tables import Table
 from exchange.audience.language import TargetError, read_target
 from exchange.audience.target import And, Clause, Leaf, Target, leaves_of
 from exchange.audience.targets import Targets
-from exchange.config import Campaign, Config, ConfigError, Creative
+from exchange.config import Advertiser, Campaign, Config, ConfigError, Creative
 from exchange.facts.sources import INSECURE, with_parents
 from exchange.openrtb.screen import insecure
 from exchange.rent.names import Names
@@ -33,31 +33,28 @@ class Ads:
     def __init__(self, targets: Targets, names: Names) -> None:
         self.targets, self.names = targets, names
         self.ads: list[Ad] = []
-        self.rows: list[tuple[int, ...]] = []
-        self.tag_numbers: list[int] = []
+        self.table, self.tags = Table(mk.AD), Table(np.int64)
 
-    def add(self, ix: int, me: Any, where: str, advertiser: str, domain: str, campaign: Campaign) -> None:
-        """Add the creatives of campaign `ix` and say in its record `me` which they are."""
+    def draft(self, where: str, advertiser: Advertiser, campaign: Campaign) -> list[Ad]:
+        """The creatives of a campaign as ads; they are not for sale before `put`."""
+        domain = advertiser.domains[0] if advertiser.domains else ""
+        return [
+            Ad(creative, advertiser.name, domain, campaign.name, self.names.id("creative", f"{where}/{creative.id}"))
+            for creative in campaign.creative
+        ]
+
+    def put(self, ix: int, me: Any, ads: list[Ad], first: int = 0, room: int = 0) -> None:
+        """Give campaign `ix` these ads, over a run of `room` from `first` where they fit, and tell its record `me`."""
         number = self.targets.vocabulary.id
         self.targets.vocabulary.mention("blocked")
-        me["ad0"], me["n_ads"] = len(self.ads), len(campaign.creative)
-        for creative in campaign.creative:
-            ident = self.names.id("creative", f"{where}/{creative.id}")
-            keys = fit_keys(creative)
-            tags = [number("blocked", tag) for tag in sorted(tags_of(creative))]
+        rows = []
+        for ad in ads:
+            tags = [number("blocked", tag) for tag in sorted(tags_of(ad.creative))]
+            keys = fit_keys(ad.creative)
             fits = number("fit", keys[0]), number("fit", keys[-1])
-            self.rows.append((creative.weight, *fits, ix, ident, len(self.tag_numbers), len(tags)))
-            self.tag_numbers += tags
-            self.ads.append(Ad(creative, advertiser, domain, campaign.name, ident))
-
-    def table(self) -> NDArray[Any]:
-        """AD[], at least one."""
-        rows: list[tuple[int, ...]] = self.rows or [(0, 0, 0, -1, 0, 0, 0)]
-        return np.array(rows, mk.AD)  # type: ignore[arg-type]
-
-    def tags(self) -> NDArray[np.int64]:
-        """The tags of all ads, one run after the other."""
-        return np.array(self.tag_numbers or [0], np.int64)
+            rows.append((ad.creative.weight, *fits, ix, ad.id, self.tags.put(tags), len(tags)))
+        me["ad0"], me["n_ads"] = self.table.put(rows, first, room), len(rows)
+        self.ads[me["ad0"] : me["ad0"] + len(ads)] = ads
 
 
 def fit_keys(creative: Creative) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from exchange import bidding
 from exchange import market as mk
 from exchange.auction import value
+from exchange.auction.tables import at_least
 from exchange.config import ConfigError
 from exchange.openrtb import codes
 
@@ -34,29 +35,38 @@ def contexts() -> NDArray[np.void]:
 
 
 class Models:
-    """The click models of a venue. `rows[i]` = row of campaign i in `table`, -1 = none.
+    """The click models of a venue, each asked once when the first campaign names it.
 
     table: int64[max(1, models), N_CELLS, 2], ppb: pctr, pcvr (UNSAID = the campaign's estimate). Campaigns that name
-    the same model share a row. Raises ConfigError.
+    the same model share a row.
     """
 
-    def __init__(self, campaigns: list[tuple[str, str]], folder: str) -> None:
-        """campaigns: (name for messages, model or "") of each."""
-        self.rows: list[int] = []
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
         self._models: dict[str, tuple[str, Any]] = {}  # by text of the config: where it stands, the object
-        for where, text in campaigns:
-            if text and text not in self._models:
-                what = f"campaign {where}: model {text!r}"
-                self._models[text] = what, _made(what, text, folder)
-            self.rows.append(list(self._models).index(text) if text else -1)
-        self.table = np.zeros((max(1, len(self._models)), value.N_CELLS, 2), np.int64)
-        self.refresh()
+        self.table: NDArray[np.int64] = np.zeros((1, value.N_CELLS, 2), np.int64)
 
-    def refresh(self) -> None:
-        """Ask every model again and replace the table in place; when one fails nothing is replaced (ConfigError)."""
+    def row_of(self, where: str, text: str) -> int:
+        """Row of the model that campaign `where` names, -1 for "". Raises ConfigError, and then nothing changes."""
+        if not text:
+            return -1
+        if text not in self._models:
+            what = f"campaign {where}: model {text!r}"
+            model = _made(what, text, self.folder)
+            rates = _predicted(what, model, contexts())
+            self.table = at_least(self.table, len(self._models) + 1)
+            self.table[len(self._models)] = rates
+            self._models[text] = what, model
+        return list(self._models).index(text)
+
+    def ask(self) -> list[NDArray[np.int64]]:
+        """What every model says now. Raises ConfigError."""
         cells = contexts()
-        fresh = [_predicted(what, model, cells) for what, model in self._models.values()]
-        for row, rates in enumerate(fresh):
+        return [_predicted(what, model, cells) for what, model in self._models.values()]
+
+    def refresh(self, fresh: list[NDArray[np.int64]] | None = None) -> None:
+        """Replace the table in place by what `ask` said, or asks now; when one fails nothing is replaced."""
+        for row, rates in enumerate(self.ask() if fresh is None else fresh):
             self.table[row] = rates
 
 

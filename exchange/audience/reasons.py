@@ -1,4 +1,4 @@
-"""Which condition of a target fails first for the query, in compiled code: the twin of `targets.meets` that says why."""
+"""Which condition of a target fails first for the query, compiled: the twin of `targets.meets` that says why."""
 
 import numpy as np
 from numba import carray, njit

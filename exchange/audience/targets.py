@@ -156,6 +156,15 @@ class Targets:
         self._forget(campaign)
         self.homes[campaign]["n_clauses"] = 0
 
+    def widen(self, campaigns_max: int) -> None:
+        """Make room for more campaigns; who took addresses of `homes`, `found` or `alive` takes them again."""
+        words = whole(max(1, (campaigns_max + 63) // 64))
+        homes, found, alive = np.zeros(campaigns_max, HOME), aligned(words, np.uint64), aligned(words, np.uint64)
+        for old, new in ((self.homes, homes), (self.found, found), (self.alive, alive)):
+            new[: old.size] = old
+        self.homes, self.found, self.alive = homes, found, alive
+        self._point()
+
     def add_other(self, target: Target) -> int:
         """Add a target of the market's own. Returns its number, for `holds_other`."""
         self.others[self.n_others] = self.programs.add(target)
@@ -193,6 +202,19 @@ class Targets:
             self.parts[k] = part.record
         self.record["n_parts"] = len(parts)
         self._point()
+
+    def give_up(self, job: Job) -> None:
+        """A part could not be built: what it was to hold stays in the tail until the next `job`."""
+        if job is self._job:
+            self._job = None
+            self._changed = []
+
+    def catch_up(self) -> None:
+        """Build and adopt the part that is due, if one is: where nobody waits."""
+        job = self.job()
+        if job is not None:
+            job.build()
+            self.adopt(job)
 
     def settle(self) -> None:
         """Build and adopt a base of all there is, at once: for loading."""

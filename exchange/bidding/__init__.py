@@ -20,7 +20,7 @@ from exchange.bidding.finding import (
     rules_in,
     snake,
 )
-from exchange.bidding.record import campaign_dtype, knob_type, set_knobs
+from exchange.bidding.record import campaign_dtype, check_record, knob_type, set_knobs
 
 __all__ = [
     "GROUP",
@@ -32,6 +32,7 @@ __all__ = [
     "call_learn",
     "call_price",
     "campaign_dtype",
+    "check_record",
     "installed",
     "knob_type",
     "library",

@@ -47,14 +47,24 @@ class Rules:
     """
 
     def __init__(self, rules: dict[str, Rule], dtype: np.dtype[np.void]) -> None:
-        self.names = list(rules)
+        self.names: list[str] = []
+        self.dtype = dtype
         self.table = np.zeros((max(1, len(rules)), 3), np.int64)
         self.slow: dict[str, str] = {}
         self.faults: dict[str, int] = {}
         self._alive: list[Any] = []
-        record = from_dtype(dtype)
-        for row, (name, rule) in enumerate(rules.items()):
-            self.table[row] = self._addresses(name, rule, dtype, record)
+        self._record = from_dtype(dtype)
+        for name, rule in rules.items():
+            self.add(name, rule)
+
+    def add(self, name: str, rule: Rule) -> int:
+        """Compile one more rule, whose knobs the record has. Returns its row; raises RuleError."""
+        addresses = self._addresses(name, rule, self.dtype, self._record)
+        if len(self.names) == len(self.table):
+            self.table = np.concatenate((self.table, np.zeros_like(self.table)))
+        self.table[len(self.names)] = addresses
+        self.names.append(name)
+        return len(self.names) - 1
 
     def _addresses(self, name: str, rule: Rule, dtype: np.dtype[np.void], me: Any) -> list[int]:
         """Compile the functions of one rule, or wrap them for Python."""

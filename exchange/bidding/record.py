@@ -55,6 +55,18 @@ def _shape(fields: tuple[Any, ...]) -> np.dtype[np.void]:
     return mk.shape(list(fields))
 
 
+def check_record(dtype: np.dtype[np.void], rule_name: str, rule: Rule) -> None:
+    """May a rule work on campaigns of this record: has it a field for every knob? Raises RuleError."""
+    for name, value in rule.defaults.items():
+        field = knob_type(rule_name, name, value)
+        known = dtype.names is not None and name in dtype.names and name not in dict(mk.CAMPAIGN_FIELDS)
+        if not known or dtype[name] != np.dtype([field])[name]:
+            raise RuleError(
+                f"rule {rule_name}: knob {name!r}: the campaigns of this run have no such field: expected "
+                "a built-in rule, one of a campaign that was there at the start, or a restart"
+            )
+
+
 def set_knobs(me: Any, rule_name: str, rule: Rule, knobs: dict[str, Any]) -> None:
     """Write a rule's defaults, then a config's overrides, into a campaign's record. Raises RuleError."""
     for name, value in knobs.items():

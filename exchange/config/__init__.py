@@ -9,7 +9,7 @@ import re
 import tomllib
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -37,6 +37,8 @@ from exchange.config.keys import (
     Theory,
 )
 
+T = TypeVar("T")
+
 __all__ = [
     "SEED_MAX",
     "Advertiser",
@@ -58,6 +60,7 @@ __all__ = [
     "Server",
     "Theory",
     "config_hash",
+    "convert",
     "find_config",
     "load_config",
     "parse_config",
@@ -93,12 +96,21 @@ def load_config(path: str | Path) -> Config:
     return parse_config(text, str(path), str(path.resolve().parent))
 
 
+def convert(plain: Any, struct: type[T], name: str) -> T:
+    """A part of a config from plain values, with the types that a file must have; `name` stands in messages."""
+    try:
+        return msgspec.convert(plain, struct)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {_explain(str(error), plain, struct)}") from None
+
+
 def parse_config(text: bytes | str, name: str = "config", folder: str = ".") -> Config:
     """Check a TOML text; `name` stands in messages, `folder` is where its relative paths start."""
     try:
         config = msgspec.toml.decode(text, type=Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {_explain(str(error), text)}") from None
+        document = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
+        raise ConfigError(f"{name}: {_explain(str(error), document, Config)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise ConfigError(f"{name}: not TOML: {error}") from None
     if config.folder:
@@ -119,10 +131,9 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(msgspec.json.encode(plain, order="sorted")).hexdigest()[:16]
 
 
-def _explain(message: str, text: bytes | str) -> str:
+def _explain(message: str, document: dict[str, Any], struct: Any) -> str:
     """Turn a decoder message into one that shows the value and suggests the nearest key."""
-    document = tomllib.loads(text.decode() if isinstance(text, bytes) else text)
-    message = _named(message, document)
+    message = _named(message, document, struct)
     unknown = re.search(r"unknown field `([^`]+)`", message)
     if unknown:
         keys = {key for struct in STRUCTS for key in struct.__struct_fields__}
@@ -138,7 +149,7 @@ def _explain(message: str, text: bytes | str) -> str:
     return f"{message}; got {repr(value)[:60]}" if at and "..." not in at[1] else message
 
 
-def _named(message: str, document: dict[str, Any]) -> str:
+def _named(message: str, document: dict[str, Any], struct: Any) -> str:
     """The message with the name of a table's entry, which the decoder leaves out: `$.fees.set[...]`."""
     path = re.search(r" - at `\$\.([^`\[]*)\[\.\.\.\]", message)
     if not path:
@@ -152,7 +163,7 @@ def _named(message: str, document: dict[str, Any]) -> str:
     for name in table:
         above[step] = {name: table[name]}  # the one entry that is refused alone
         try:
-            msgspec.convert(one, Config)
+            msgspec.convert(one, struct)
         except msgspec.ValidationError as error:
             if str(error) == message:
                 return message.replace("[...]", f".{name}", 1)

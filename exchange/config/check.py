@@ -30,6 +30,11 @@ def check(config: Config, name: str) -> None:
         raise ConfigError(f"{name}: server.address = {config.server.address!r}: expected host:port, port 0 to 65535")
     if config.server.awards_max & (config.server.awards_max - 1):
         raise ConfigError(f"{name}: server.awards_max = {config.server.awards_max}: expected a power of two")
+    campaigns = sum(len(a.campaign) for a in config.advertiser)
+    if campaigns > config.server.campaigns_max:
+        raise ConfigError(
+            f"{name}: server.campaigns_max = {config.server.campaigns_max}: expected at least the {campaigns} there are"
+        )
     _unique(name, "advertiser.name", [a.name for a in config.advertiser])
     _check_segments(config, name)
     _unique(name, "endpoint.name", [e.name for e in config.endpoint])

@@ -58,6 +58,7 @@ class Server(Struct, forbid_unknown_fields=True):
     link_ttl_s: Annotated[int, Meta(ge=1, le=2_592_000)] = 3_600  # signed links expire
     awards_max: Annotated[int, Meta(ge=1024, le=16_777_216)] = 262_144  # awards remembered, power of two
     people_max: Annotated[int, Meta(ge=1024, le=33_554_432)] = 4_194_304  # people with contacts remembered
+    campaigns_max: Annotated[int, Meta(ge=1, le=16_777_216)] = 1_000_000  # of a run, ended ones included
     names_max: Annotated[int, Meta(ge=1024)] = 1_000_000  # publishers, domains, advertisers first seen in traffic
     notices_max: Annotated[int, Meta(ge=1)] = 10_000  # nurl/lurl/burl queued; more are dropped and counted
     flush_ms: Annotated[int, Meta(ge=10, le=60_000)] = 1_000  # open journal blocks are closed and synced this often

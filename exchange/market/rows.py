@@ -32,6 +32,7 @@ CONVERSIONS: Final = (KIND_CONVERSION, KIND_BILLED_CONVERSION)
 KIND_REQUEST: Final = 20  # inputs
 KIND_LINK: Final = 21
 KIND_TICK: Final = 22
+KIND_CHANGE: Final = 23  # a campaign came, changed or went
 KINDS: Final = {
     KIND_AUCTION: "auction",
     KIND_BID: "bid",
@@ -47,6 +48,7 @@ KINDS: Final = {
     KIND_REQUEST: "request",
     KIND_LINK: "link",
     KIND_TICK: "tick",
+    KIND_CHANGE: "change",
 }
 
 AUCTION_ROW: Final = shape(

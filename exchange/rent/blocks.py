@@ -292,3 +292,8 @@ def sync_and_close(fds: list[int]) -> None:
             _fdatasync(fd)
         finally:
             os.close(fd)
+
+
+def top_auction(payload: memoryview) -> int:
+    """Highest auction_id of a block of auction rows."""
+    return int(np.frombuffer(payload, STREAMS["auctions"])["auction_id"].max())

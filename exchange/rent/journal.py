@@ -45,6 +45,7 @@ from exchange.rent.blocks import (
     reserve,
     segment_path,
     sync_and_close,
+    top_auction,
 )
 from exchange.rent.ledger import recover
 
@@ -187,6 +188,19 @@ class Journal:
             open_ = self._streams[stream]
             self._next_block(open_, open_.block_bytes)
 
+    def widen(self, name: str, rows: int) -> None:
+        """Let the open block of a stream, and those after it, hold at least `rows` rows. Raises JournalError."""
+        open_, size = self._streams[name], rows * ROW_BYTES[name]
+        if size <= open_.reserved or open_.map is None:
+            return
+        open_.block_bytes = max(size, open_.block_bytes)
+        if open_.offset or self.count(name) or size + 2 * HEADER_BYTES <= len(open_.map):
+            self._next_block(open_, size)
+            return
+        self._end(open_, 0)  # an empty segment makes room for a larger one of its name
+        open_.number -= 1
+        self._open_segment(open_, size)
+
     def sync(self) -> None:
         """Write everything so far to the disk; may run in a thread beside the writer."""
         if self.folder is None:
@@ -231,7 +245,7 @@ class Journal:
     def _next_block(self, stream: _Stream, size: int) -> None:
         """Close the open block and open one of `size` payload bytes behind it, or in a new segment."""
         used = stream.used or self.count(stream.name) * ROW_BYTES[stream.name]
-        offset = stream.offset + HEADER_BYTES + used
+        offset = stream.offset + HEADER_BYTES + used if used else stream.offset  # an empty block is opened anew
         assert stream.map is not None
         if offset + size + 2 * HEADER_BYTES <= len(stream.map):
             if stream.fd >= 0:
@@ -318,7 +332,7 @@ class Journal:
         with memoryview(stream.map) as whole, whole[start : start + used] as payload:
             checksum = zlib.crc32(payload) if stream.fd >= 0 else 0
             first = first_seq_of(payload)
-            top = _top_auction(payload) if stream.name == "auctions" else 0
+            top = top_auction(payload) if stream.name == "auctions" else 0
         closed = header(stream.name, self.worker, used, first, count, checksum, CLOSED, top)
         at = stream.offset
         mark = _CLOSED  # the flag goes last: a reader that sees it sees the rest
@@ -364,11 +378,6 @@ def _block_bytes(name: str, block_rows: Mapping[str, int] | int) -> int:
     if rows < 1:
         raise JournalError(f"block_rows of {name} = {rows}: expected at least 1")
     return rows * ROW_BYTES[name]
-
-
-def _top_auction(payload: memoryview) -> int:
-    """Highest auction_id of a block of auction rows."""
-    return int(np.frombuffer(payload, STREAMS["auctions"])["auction_id"].max())
 
 
 def _forget(stream: _Stream) -> None:

@@ -4,6 +4,7 @@
 from 1 per kind and are never re-used; 0 means unknown. Kinds in use: publisher, domain, advertiser, seat.
 `salt` holds 32 random bytes that key the hash of people; it is created on first run and readable by its owner only.
 `meta.json` says what the ledger is: format version, currency, config hash, campaigns with their budgets.
+`budgets.tsv` has the budgets that were given since it was written: campaign id, nano, a line each.
 """
 
 import contextlib
@@ -18,6 +19,7 @@ from exchange.rent.blocks import FORMAT, JournalError, LedgerError
 NAMES_MAX: Final = 1_000_000
 TEXT_MAX: Final = 1_024  # characters of a name
 SALT_BYTES: Final = 32
+BUDGETS: Final = "budgets.tsv"
 _ESCAPES: Final = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _PLAIN: Final = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 _TABLE: Final = str.maketrans(_ESCAPES)
@@ -163,23 +165,37 @@ def _create_salt(path: Path) -> None:
 
 
 def write_meta(folder: Path | str, facts: dict[str, Any]) -> None:
-    """Write `meta.json` in one step; the format version is added."""
+    """Write `meta.json` in one step; the format version is added. Its budgets take the place of `budgets.tsv`."""
     path = Path(folder) / "meta.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name("meta.json.new")
     fresh.write_text(json.dumps({"format": FORMAT, **facts}, indent=1) + "\n", encoding="utf-8")
     fresh.replace(path)
+    path.with_name(BUDGETS).unlink(missing_ok=True)
 
 
 def read_meta(folder: Path | str) -> dict[str, Any]:
     """Read `meta.json`; {} when there is none. Raises LedgerError when it is not a JSON object."""
     path = Path(folder) / "meta.json"
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise LedgerError(f"{path}: not JSON: {error}") from error
     if not isinstance(facts, dict):
         raise LedgerError(f"{path}: expected a JSON object")
+    given = path.with_name(BUDGETS)
+    if given.exists():
+        budgets = facts.setdefault("budgets_nano", {})
+        for line in given.read_text(encoding="ascii").split("\n")[:-1]:  # a last line without its end was not written
+            campaign, _, nano = line.partition("\t")
+            budgets[campaign] = max(budgets.get(campaign, 0), int(nano))
     return facts
+
+
+def note_budgets(folder: Path | str, budgets: dict[int, int]) -> None:
+    """Write down budgets (nano by campaign id) before they hold; the largest a campaign ever had is what counts."""
+    lines = "".join(f"{campaign}\t{nano}\n" for campaign, nano in budgets.items())
+    with (Path(folder) / BUDGETS).open("ab", buffering=0) as file:
+        file.write(lines.encode("ascii"))

@@ -1,7 +1,7 @@
 """Replay: feed a ledger's raw inputs to a fresh exchange and compare every row it writes, byte by byte.
 
 Works on ledgers written with `journal = "full"`: each input carries the raw request, the raw remote answers or the
-link, and the times. The salt and the names are those of the ledger.
+link, or the change, and the times. The salt and the names are those of the ledger.
 """
 
 import shutil
@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Struct
 
 from exchange import market as mk
+from exchange.auction.changes import Change
 from exchange.config import Config, ConfigError
 from exchange.line import Given, Line
 from exchange.links import BadToken, Links
@@ -64,6 +65,10 @@ def replay(config: Config, ledger: Ledger, folder: Path) -> int:
                 raise ConfigError(f"input {record.seq}: {error}: is the salt that of the ledger?") from None
         elif record.kind == mk.KIND_TICK:
             line.tick(record.ts_ns)
+        elif record.kind == mk.KIND_CHANGE:
+            action, campaign, keys = msgspec.msgpack.decode(record.payload)
+            line.change(Change(action, campaign, keys), record.ts_ns)
+            venue.targets.catch_up()
     venue.close()
     return n
 

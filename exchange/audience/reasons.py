@@ -3,7 +3,7 @@
 import numpy as np
 from numba import carray, njit
 
-from exchange.audience.program import CLAUSE, STEP, step_holds
+from exchange.audience.program import CLAUSE, JUMP_IF, STEP, step_holds
 from exchange.memory import at
 
 
@@ -22,7 +22,8 @@ def first_failing(a, home):  # type: ignore[no-untyped-def]
         while to >= 0 and to < end:
             step = steps[clauses[c].step0 + to]
             last = to
-            to = np.int64(step.on_true) if step_holds(step, pool, ends, q) else np.int64(step.on_false)
+            jumps = step_holds(step, pool, ends, q) == (step.flags & JUMP_IF != 0)
+            to = np.int64(step.jump) if jumps else to + 1
         if to >= 0:
             return np.int64(-1)
         if last > furthest:

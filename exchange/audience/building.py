@@ -130,8 +130,65 @@ def _one_include(steps, pool, leaf_bit, leaf_step, n_in, used, lines, slot_bit):
 
 
 @njit(cache=True, nogil=True)
+def _plan(n_in, n_out, values, text, narrow, often, n_rows, n_lists):  # type: ignore[no-untyped-def]
+    """Give values that are met often a row, the others a list. Returns rows and entries of lists by now, and how many
+    values are mentioned at all, and how many by an include leaf."""
+    mentioned = included = 0
+    for v in range(n_in.size):
+        mentioned += n_in[v] + n_out[v] > 0
+        included += n_in[v] > 0
+    every = mentioned <= narrow
+    for v in range(n_in.size):
+        met = n_in[v] + n_out[v]
+        if met == 0:
+            continue
+        value = values[v]
+        if text and (every or met >= often):
+            value.row = n_rows
+            n_rows += 1
+            continue
+        if not text and n_in[v] and n_in[v] >= often:
+            value.row = n_rows
+            n_rows += 1
+        elif n_in[v]:
+            value.n_in = n_in[v]
+        if not text and n_out[v] and n_out[v] >= often:
+            value.out = n_rows
+            n_rows += 1
+        elif n_out[v]:
+            value.n_out = n_out[v]
+        value.first = n_lists
+        n_lists += np.int64(value.n_in) + np.int64(value.n_out)
+    return n_rows, n_lists, mentioned, included
+
+
+@njit(cache=True, nogil=True)
+def _alone(n_in, n_out, single, n_rows):  # type: ignore[no-untyped-def]
+    """Give every mentioned value a row of its own. Returns rows by now."""
+    for v in range(n_in.size):
+        if n_in[v] + n_out[v] > 0:
+            single[v] = n_rows
+            n_rows += 1
+    return n_rows
+
+
+@njit(cache=True, nogil=True)
+def base_bits(homes, plane, bits, owners):  # type: ignore[no-untyped-def]
+    """Which clause each bit of a base is: bits[:plane] by campaign, the first of each; then the extras, by owner."""
+    bits[:plane] = -1
+    n = np.int64(0)
+    for c in range(homes.size):
+        first, many = np.int64(homes[c].clause0), np.int64(homes[c].n_clauses)
+        if plane and many:
+            bits[c] = first
+        for k in range(1 if plane else 0, many):
+            bits[plane + n], owners[n] = first + k, c
+            n += 1
+
+
+@njit(cache=True, nogil=True)
 def _marks(steps, ends, leaf_step):  # type: ignore[no-untyped-def]
-    """Where the ranges of leaves begin, and where they have ended."""
+    """Where the ranges of leaves begin, and where they have ended: each place once, ascending."""
     n = 0
     for k in range(leaf_step.size):
         n += steps[leaf_step[k]].n_values
@@ -143,7 +200,7 @@ def _marks(steps, ends, leaf_step):  # type: ignore[no-untyped-def]
         for i in range(first, first + step.n_values, 2):
             marks[n], marks[n + 1] = ends[i], ends[i + 1] + 1
             n += 2
-    return marks
+    return np.unique(marks)
 
 
 class Builder:
@@ -195,7 +252,7 @@ class Builder:
         return self.n_rows - n
 
     def _edges(self, column: Any, fill: dict[str, Any]) -> None:
-        edges = np.unique(_marks(self.source.steps, self.source.ends, fill["step"]))
+        edges = _marks(self.source.steps, self.source.ends, fill["step"])
         most = self.tuning.edges if not self.small else max(self.tuning.edges, 4096)
         if edges.size > most:
             edges = edges[np.unique(np.linspace(0, edges.size - 1, most).astype(np.int64))]
@@ -215,37 +272,20 @@ class Builder:
         n_in[:] = 0
         n_out[:] = 0
         _mentions(source.steps, source.pool, fill["step"], used, n_in, n_out)
-        values = np.zeros(size, VALUE)
-        mentioned = n_in + n_out > 0
+        values, text = np.zeros(size, VALUE), column["kind"] == ONE
         often = 0 if self.small else max(tuning.row_least, self.words // tuning.row_share)
-        if column["kind"] == ONE:
-            every = self.small or int(mentioned.sum()) <= tuning.narrow
-            self._number(values["row"], mentioned if every else mentioned & (n_in + n_out >= often))
-            in_list, out_list = (values["row"] == ZEROS) & (n_in > 0), (values["row"] == ZEROS) & (n_out > 0)
-        else:
-            self._number(values["row"], (n_in > 0) & (n_in >= often))
-            self._number(values["out"], (n_out > 0) & (n_out >= often))
-            in_list, out_list = (values["row"] == ZEROS) & (n_in > 0), (values["out"] == ZEROS) & (n_out > 0)
-            if not self.small and int(mentioned.sum()) <= tuning.alone:
-                single = np.zeros(size, np.int32)
-                self._number(single, mentioned)
-                self.arrays[f"single {name}"] = fill["single"] = single
-                column["single"] = single.ctypes.data
-        values["n_in"][in_list], values["n_out"][out_list] = n_in[in_list], n_out[out_list]
-        counts = values["n_in"].astype(np.int64) + values["n_out"]
-        values["first"] = self.n_lists + np.cumsum(counts) - counts
-        self.n_lists += int(counts.sum())
-        column["includes"] = bool(n_in.any())
-        column["default"] = self._new_rows(1) if n_in.any() else ONES
+        narrow = tuning.narrow if text and not self.small else size
+        planned = _plan(n_in, n_out, values, text, narrow, often, self.n_rows, self.n_lists)
+        self.n_rows, self.n_lists, mentioned, included = map(int, planned)
+        if not text and not self.small and mentioned <= tuning.alone:
+            self.arrays[f"single {name}"] = fill["single"] = single = np.zeros(size, np.int32)
+            self.n_rows = int(_alone(n_in, n_out, single, self.n_rows))
+            column["single"] = single.ctypes.data
+        column["includes"] = included > 0
+        column["default"] = self._new_rows(1) if included else ONES
         column["size"], column["values"] = size, values.ctypes.data
         self.arrays[f"values {name}"] = values
         fill.update(used=used, values=values)
-
-    def _number(self, rows: NDArray[np.int32], chosen: NDArray[np.bool_]) -> None:
-        """Give the chosen values a row each."""
-        n = int(chosen.sum())
-        rows[chosen] = np.arange(self.n_rows, self.n_rows + n)
-        self.n_rows += n
 
     def _finish(self, end: int) -> Part:
         """Fill rows and lists, and write the record."""

@@ -236,6 +236,7 @@ def _verify(a, part, all_of_them, undecided):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def match_large(a, part):  # type: ignore[no-untyped-def]
+    """Match a part of many words: its campaigns into `found`."""
     left, done = _dense(a, part)
     left, done = _rest(a, part, left, done)
     if left == 0:

@@ -15,11 +15,13 @@ U1 = np.uint64(1)
 
 @njit(cache=True, nogil=True, inline="always")
 def bit_of(c):  # type: ignore[no-untyped-def]
+    """The bit of a clause or campaign within its word."""
     return U1 << np.uint64(c & 63)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def slot_bit(slot):  # type: ignore[no-untyped-def]
+    """The bit of an attribute, by its slot."""
     return U1 << np.uint64(slot - qy.FIRST_SLOT)
 
 

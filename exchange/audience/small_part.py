@@ -84,6 +84,7 @@ def _only_word(a, part, word):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def match_small(a, part):  # type: ignore[no-untyped-def]
+    """Match a part of a few words: its campaigns into `found`."""
     lines = carray(at(part.lines), part.n_lines, LINE)
     for w in range(part.words):
         word = word_at(part.rows, VALID * part.words + w)

@@ -14,7 +14,7 @@ from numba import carray, njit
 from numpy.typing import NDArray
 
 from exchange.audience import query as qy
-from exchange.audience.building import Builder, Source, Tuning
+from exchange.audience.building import Builder, Source, Tuning, base_bits
 from exchange.audience.kernel import listed, match, match_list
 from exchange.audience.parts import AUDIENCE, PART, ROOM, Part, aligned, whole
 from exchange.audience.program import CLAUSE, HOME, STEP, Programs, accepts
@@ -97,13 +97,39 @@ def match_many(a, queries, starts, out, counts, hashes):  # type: ignore[no-unty
 class Job:
     """A part that is due. `build` may run in any thread, beside matches and changes."""
 
-    def __init__(self, source: Source, tuning: Tuning, end: int, base: bool) -> None:
-        self.source, self.tuning, self.end, self.base = source, tuning, end, base
+    def __init__(self, programs: Programs, homes: NDArray[Any], base: bool, first: int, tuning: Tuning) -> None:
+        self.arrays = programs.steps, programs.pool, programs.ends, programs.clauses
+        self.sizes = {name: programs.vocabulary.size(name) for name in (*programs.vocabulary.ids, "hour")}
+        self.homes, self.base, self.tuning = homes, base, tuning
+        self.first, self.end = first, programs.n_clauses
         self.part: Part | None = None
 
     def build(self) -> None:
-        """Make the part; compiled code without the interpreter's lock for nearly all of the time."""
-        self.part = Builder(self.source, self.tuning).part(self.end)
+        """Make the part; in compiled code without the interpreter's lock for nearly all of the time."""
+        bits, primary, owners = self._base() if self.base else self._delta()
+        source = Source(*self.arrays, bits, primary, owners, self.sizes)
+        self.part = Builder(source, self.tuning).part(self.end)
+
+    def _base(self) -> tuple[NDArray[np.int64], int, NDArray[np.int32]]:
+        homes = self.homes
+        primary, n = -(-homes.size // 64), int(homes["n_clauses"].sum())
+        extras = n - int((homes["n_clauses"] > 0).sum())
+        if extras and n <= 64:  # one word holds all, though not as campaigns
+            primary, extras = 0, n
+        elif primary + -(-extras // 64) > self.tuning.small_words:  # a large part's rows are whole vectors
+            primary = whole(primary)
+        bits, owners = np.zeros(primary * 64 + extras, np.int64), np.zeros(extras, np.int32)
+        base_bits(homes, primary * 64, bits, owners)
+        return bits, primary, owners
+
+    def _delta(self) -> tuple[NDArray[np.int64], int, NDArray[np.int32]]:
+        bits = np.arange(self.first, self.end)
+        owners = self.arrays[3]["campaign"][self.first : self.end]
+        mine = self.homes
+        kept = (owners >= 0) & (bits >= mine["clause0"]) & (bits < mine["clause0"] + mine["n_clauses"])
+        bits, owners = bits[kept], owners[kept]
+        order = np.argsort(owners, kind="stable")
+        return bits[order], 0, owners[order]
 
 
 class Targets:
@@ -254,47 +280,14 @@ class Targets:
         programs, end = self.programs, self.programs.n_clauses
         first = 0 if self.base is None else self.base.end
         most = 0 if self.base is None else max(DELTA_MIN, self.base.n_bits // DELTA_SHARE)
-        homes, primary = self.homes[: self.n_campaigns].copy(), 0
-        if base or end - first > most:
-            base = True
-            ones = homes["n_clauses"] > 0
-            primary = -(-homes.size // 64)
-            bits = np.full(primary * 64, -1, np.int64)
-            bits[: homes.size][ones] = homes["clause0"][ones]
-            in_plane = 1
-            if homes.size < homes["n_clauses"].sum() <= 64:  # one word holds all, though not as campaigns
-                in_plane, primary, bits = 0, 0, bits[:0]
-            more = np.maximum(homes["n_clauses"] - in_plane, 0)
-            owners = np.repeat(np.arange(homes.size), more)
-            extras = homes["clause0"][owners] + in_plane + np.arange(owners.size) - (np.cumsum(more) - more)[owners]
+        base = base or end - first > most
+        if base:
+            homes = self.homes[: self.n_campaigns].copy()
         else:
-            extras = np.arange(first, end)
-            owners = programs.clauses["campaign"][first:end].astype(np.int64)
-            mine = homes[np.maximum(owners, 0)]
-            kept = (owners >= 0) & (extras >= mine["clause0"]) & (extras < mine["clause0"] + mine["n_clauses"])
-            extras, owners = extras[kept], owners[kept]
-            order = np.argsort(owners, kind="stable")
-            extras, owners, bits = extras[order], owners[order], np.zeros(0, np.int64)
+            homes = self.homes[np.maximum(programs.clauses["campaign"][first:end], 0)]
         self._changed = []
-        self._job = Job(self._source(bits, primary, extras, owners), self.tuning, end, base)
+        self._job = Job(programs, homes, base, first, self.tuning)
         return self._job
-
-    def _source(self, bits: NDArray[Any], primary: int, extras: NDArray[Any], owners: NDArray[Any]) -> Source:
-        programs = self.programs
-        if primary + -(-extras.size // 64) > self.tuning.small_words:  # a large part's rows are whole vectors
-            room = whole(primary)
-            bits = np.concatenate([bits, np.full((room - primary) * 64, -1, np.int64)])
-            primary = room
-        return Source(
-            programs.steps,
-            programs.pool,
-            programs.ends,
-            programs.clauses,
-            np.concatenate([bits, extras]).astype(np.int64),
-            primary,
-            owners.astype(np.int32),
-            {name: self.vocabulary.size(name) for name in (*self.vocabulary.ids, "hour")},
-        )
 
     def _point(self) -> None:
         """Write addresses and counts."""

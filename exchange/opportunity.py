@@ -11,6 +11,7 @@ from msgspec import Struct
 from exchange import market as mk
 from exchange.auction.venue import Venue
 from exchange.audience.people import person_key
+from exchange.audience.query import LISTS_MAX, LISTS_PER_IMP_MAX
 from exchange.facts.encode import Encoder, refusers
 from exchange.facts.sources import offer_of, parts_of, person_id
 from exchange.openrtb import codes
@@ -45,7 +46,7 @@ class Opportunities:
     def __init__(self, venue: Venue, salt: bytes, rates: dict[str, int]) -> None:
         self.salt = salt
         self.rates = rates
-        self.encoder = Encoder(venue.targets.vocabulary)
+        self.encoder = Encoder(venue.targets.vocabulary, LISTS_MAX, LISTS_PER_IMP_MAX)
         self.encoder.sellers(*sellers_of(venue))
         self.ledger_currency = venue.config.exchange.currency
         self.floor_nano = mk.cpm_up(venue.config.auction.floor_cpm)

@@ -11,6 +11,7 @@ from numba import carray, njit
 
 from exchange import market as mk
 from exchange.memory import at as at  # `st.at` is how kernels say it
+from exchange.memory import prefetch
 
 # Step statuses: why a compiled step stopped before it changed anything.
 DONE: Final = 0
@@ -42,6 +43,8 @@ VENUE: Final = mk.shape([(name, "i8") for name in (*ADDRESSES, *COUNTS, *SETTING
 DAY_NS: Final = 86_400 * mk.NANO
 HOUR_NS: Final = 3_600 * mk.NANO
 _BLOCK_BYTES: Final = mk.BLOCK.itemsize
+_CONTACT_BYTES: Final = mk.CONTACT.itemsize
+FETCHED_BYTES: Final = 512  # of a person's contacts, before they are looked for
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 BLOCK, CONTACT, EVENT_ROW = mk.BLOCK, mk.CONTACT, mk.EVENT_ROW
@@ -57,10 +60,29 @@ def week_of(day):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def home(size, key):  # type: ignore[no-untyped-def]
+    """The slot where the search for a key begins."""
+    return np.int64((key * _GOLDEN) >> np.uint64(20)) & np.int64(size - 1)
+
+
+@njit(cache=True, nogil=True)
+def expect(v, person_key):  # type: ignore[no-untyped-def]
+    """Have fetched what will soon be read of a person and is seldom in the cache: key and first contacts.
+
+    Only where the search for him begins, which is mostly where it ends.
+    """
+    slot = home(v.people_size, np.uint64(person_key))
+    prefetch(v.people + 8 * slot)
+    row_bytes = _CONTACT_BYTES * v.n_advertisers
+    for byte in range(0, min(row_bytes, FETCHED_BYTES), 64):
+        prefetch(v.contacts + row_bytes * slot + byte)
+
+
+@njit(cache=True, nogil=True)
 def find(keys, size, key):  # type: ignore[no-untyped-def]
     """Slot of `key` in an open-addressing table of `size` (power of two), or -1 - the free slot it would take."""
     mask = np.int64(size - 1)
-    slot = np.int64((key * _GOLDEN) >> np.uint64(20)) & mask
+    slot = home(size, key)
     while keys[slot] != np.uint64(0):
         if keys[slot] == key:
             return slot

@@ -15,7 +15,7 @@ from exchange.audience.attributes import ATTRIBUTES, BY_NAME, HOURS, NUMBER, SET
 from exchange.audience.target import given as stated
 from exchange.audience.vocabulary import OTHER, Vocabulary
 from exchange.facts import encode
-from exchange.facts.encode import Encoder, refusers
+from exchange.facts.encode import Encoder, asked_about, refusers
 from exchange.facts.sources import IMP, MINUTE_NS, PERSON, parts_of, view_of_request
 from exchange.openrtb import BadRequest, codes, decode
 from exchange.openrtb.corpus import read_requests
@@ -82,12 +82,12 @@ def content(q: Any, mentioned: set[str], exact: bool = True) -> dict[str, Any]:
 def plain(vocabulary: Vocabulary, asked: Any, now_ns: int, floors: list[int], known: Any = ()) -> dict[str, Any]:
     """The content of the query that `query_of` makes, of what is mentioned."""
     view, imps = view_of_request(asked, now_ns, floors, known)
-    return content(qy.query_of(vocabulary, view, imps, *sides(asked)), vocabulary.mentioned, exact=False)
+    return content(qy.query_of(vocabulary, view, imps, *sides(asked)), asked_about(vocabulary), exact=False)
 
 
 def encoded(encoder: Encoder, asked: Any, now_ns: int, floors: list[int], known: Any = ()) -> dict[str, Any]:
     q = np.frombuffer(encoder.encode(asked, parts_of(asked, now_ns // MINUTE_NS), floors, known), np.int64)
-    return content(q, encoder.vocabulary.mentioned)
+    return content(q, asked_about(encoder.vocabulary))
 
 
 def learn(vocabulary: Vocabulary, asked: Any, keep: Any) -> None:
@@ -119,7 +119,8 @@ DEALS = st.fixed_dictionaries({"private_auction": st.integers(0, 1)}, optional={
 })  # fmt: skip
 IMPS = st.fixed_dictionaries({}, optional={
     "banner": BANNERS, "secure": st.integers(0, 1), "metric": METRICS, "pmp": DEALS,
-    "video": st.fixed_dictionaries({"mimes": st.just(["video/mp4"])}, optional={"w": SIZES, "h": SIZES, "pos": CODES}),
+    "video": st.fixed_dictionaries({"mimes": st.just(["video/mp4"])}, optional={
+        "w": SIZES, "h": SIZES, "pos": CODES, "battr": st.lists(CODES, max_size=2)}),
     "native": st.just({"request": json.dumps(NATIVE), "battr": [1]}), "audio": st.just({"mimes": ["audio/mp4"]}),
 }).map(lambda imp: imp if imp.keys() & MEDIA else {**imp, "banner": {}})  # fmt: skip
 PLACES = st.fixed_dictionaries({}, optional={
@@ -264,7 +265,13 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
                   "site": {"domain": "1.example", "cat": long}})  # fmt: skip
     vocabulary.id("size", "7x1")
     assert encoded(encoder, asked, 0, [1]) == plain(vocabulary, asked, 0, [1])
-    assert [len(memo) for memo in memos()] == [0, 0, 1, 0, 0]
+    for part in ({"battr": list(range(1_000))}, {"format": [{"w": n, "h": n} for n in range(1_000)]}):
+        for slot in (
+            {"banner": part},
+            {"banner": ..., "video": {"mimes": ["a/b"], "battr": part.get("battr", [1] * 999)}},
+        ):
+            encoded(encoder, good(imp(**slot)), 0, [1])
+    assert [len(memo) for memo in memos()] == [0, 0, 2, 0, 0]  # but the two short domains
 
 
 def test_too_much_is_cut_on_the_safe_side() -> None:
@@ -290,3 +297,52 @@ def test_too_much_is_cut_on_the_safe_side() -> None:
     assert got["imps"][0]["fit"] == [2]
     q = encoder.encode(asked, parts_of(asked, 0), [1], segments)
     assert len(q) // 8 <= qy.HEAD + qy.IMP_WIDTH + 512 + 4_096
+
+
+def test_an_imp_whose_refusals_do_not_fit_fits_no_creative() -> None:
+    vocabulary = Vocabulary()
+    attrs = list(range(513))
+    for name, value in [("fit", "banner 300x250"), *(("blocked", f"attr {each}") for each in attrs)]:
+        vocabulary.mention(name)
+        vocabulary.id(name, value)
+    encoder = Encoder(vocabulary, lists_per_imp_max=512)
+    for listed, fits in ((attrs[:511], [2]), (attrs, [])):
+        got = encoded(encoder, good(imp(banner={"w": 300, "h": 250, "battr": listed})), 0, [1])["imps"][0]
+        assert (got["fit"], len(got["blocked"])) == (fits, 511)
+
+
+def test_what_is_remembered_of_an_imp_is_all_that_matters() -> None:
+    """Imps that differ in one thing, one after the other through one encoder, and again."""
+    video = {"mimes": ["video/mp4"]}
+    imps: list[dict[str, Any]] = [
+        {}, {"secure": 1}, {"banner": ..., "video": video}, {"banner": ..., "video": video, "secure": 1},
+        *({"banner": {"w": 300, "h": 250, **each}} for each in (
+            {"w": 90}, {"h": 90}, {"pos": 0}, {"pos": 1},
+            {"battr": [1]}, {"battr": [2]}, {"format": [{"w": 9, "h": 8}]})),
+        *({"video": {**video, **each}} for each in (
+            {}, {"w": 9, "h": 9}, {"w": 9, "h": 8}, {"w": 8, "h": 9}, {"pos": 7}, {"battr": [1]}, {"battr": [2]})),
+        {"audio": video}, {"audio": {**video, "battr": [1]}},
+        {"native": {"request": NATIVE}}, {"native": {"request": NATIVE, "battr": [1]}},
+        {"pmp": {"private_auction": 1}}, {"pmp": {"deals": [{"id": "d"}]}}, {"pmp": {"deals": [{"id": "e"}]}},
+        {"pmp": {"private_auction": 1, "deals": [{"id": "e"}]}},
+        *({"metric": [{"type": "viewability", "value": value}]} for value in (0.5, 0.6)),
+    ]  # fmt: skip
+    asked = [good({**imp(**each), **over}) for each in imps for over in ({}, {"bcat": ["IAB1"]}, {"bcat": ["IAB2"]})]
+    vocabulary = Vocabulary()
+    for name in RATED:
+        vocabulary.mention(name)
+    for each in asked:
+        learn(vocabulary, each, lambda name, value: True)
+    encoder = Encoder(vocabulary)
+    for each in asked + asked[::-1]:
+        assert encoded(encoder, each, 0, [5]) == plain(vocabulary, each, 0, [5])
+
+
+def test_ads_and_values_ask_without_a_target() -> None:
+    """A tag of an ad and a segment that only a value knows are looked for, though no target mentions them."""
+    vocabulary = Vocabulary()
+    encoder = Encoder(vocabulary)
+    asked = good({**imp(), "bcat": ["IAB2"]})
+    tag, segment = vocabulary.id("blocked", "IAB2"), vocabulary.id("seg", "urban")
+    got = encoded(encoder, asked, 0, [1])
+    assert (got["imps"][0]["blocked"], got["person"]["seg"]) == ([tag], [segment])

@@ -9,6 +9,7 @@ from exchange import market as mk
 from exchange.__main__ import main
 from exchange.audience import lists, table
 from exchange.audience.people import person_key
+from exchange.audience.vocabulary import Vocabulary
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names, salt
 from tests.ledger_maker import ALL, START_NS, Maker
@@ -151,3 +152,18 @@ def test_lists_that_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     last = ("list", "import", "Halle", "ids.csv", "--ledger", "L", "--valid-from")
     said(capsys, *last, "2026-01-01T00:00:00.9", code=2)
     said(capsys, *last, "2026-01-01T00:00:00.900001")
+
+
+def test_an_import_takes_away_what_requests_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "people", "import", "p.csv", "--ledger", "L")
+    key = salt(folder / "L")
+    known = table.Known(folder / "L", key, Vocabulary())
+    number = known.vocabulary.id("seg", "told")
+    for user in ("u1", "u2"):
+        known.remember(person_key(key, user), [number])
+    known.save()
+    (folder / "q.csv").write_text("u1,-\nu2,new\n")
+    said(capsys, "people", "import", "q.csv", "--ledger", "L")
+    again = table.Known(folder / "L", key, Vocabulary())
+    assert again.store.segments(person_key(key, "u1")) == []
+    assert len(again.store.segments(person_key(key, "u2"))) == 3

@@ -199,6 +199,9 @@ def test_imports_are_a_dictionary_of_sets(files: list, tmp_path_factory: pytest.
         assert made.version == before.version + 1
         loaded = load_people(folder / "in.csv", KEY)
         assert loaded.by_key == {KEY(user): tuple(sorted(names)) for user, names in alone.items() if names}
+        mine = read_mentions(folder / "in.csv", KEY)
+        left = {k: v & as_dict(after).get(k, set()) for k, v in as_dict(before).items()}
+        assert as_dict(table.left_of(before, mine, replace)) == {k: v for k, v in left.items() if v}
         assert as_dict(table.table_of_people(loaded.by_key)) == {
             key: set(names) for key, names in loaded.by_key.items()
         }
@@ -247,18 +250,39 @@ def test_a_store_opens_from_its_files_together(tmp_path: Path) -> None:
     imported(tmp_path, "u3,z\n")
     vocabulary = Vocabulary()
     vocabulary.id("seg", "z")
-    store, version = table.open_store(tmp_path, SALT, vocabulary, {KEY("u2"): ("c",)})
-    assert version == 2
-    names = {number: name for name, number in vocabulary.ids["seg"].items()}
-    assert [sorted(names[n] for n in store.segments(KEY(u))) for u in ("u1", "u2", "u3", "u4")] == [
-        ["a", "c"],
-        ["b", "c"],
-        ["z"],
-        [],
-    ]
-    assert len(table.open_store(None, SALT, vocabulary)[0]) == 0
+    known = table.Known(tmp_path, SALT, vocabulary, {KEY("u2"): ("c",)})
+    assert known.version == 2
+    assert names_of(known) == [["a", "c"], ["b", "c"], ["z"], []]
+    assert len(table.Known(None, SALT, vocabulary).store) == 0
     with pytest.raises(PeopleError, match=r"people store: 2 segments of one person: at most 1"):
-        table.open_store(tmp_path, SALT, vocabulary, segments_max=1)
+        table.Known(tmp_path, SALT, vocabulary, segments_max=1)
+
+
+def names_of(known: table.Known) -> list[list[str]]:
+    """The segments of u1 to u4 in the store."""
+    names = {number: name for name, number in known.vocabulary.ids["seg"].items()}
+    return [sorted(names[n] for n in known.store.segments(KEY(f"u{i}"))) for i in range(1, 5)]
+
+
+def test_what_requests_said_outlives_a_stop_but_not_an_import(tmp_path: Path) -> None:
+    """Only what is new is kept apart, so that an import may still take away what was imported."""
+    imported(tmp_path, "u1,a\n")
+    vocabulary = Vocabulary()
+    a, b = vocabulary.id("seg", "a"), vocabulary.id("seg", "b")
+    known = table.Known(tmp_path, SALT, vocabulary, segments_max=2)
+    known.save()
+    assert not (tmp_path / table.LEARNT).exists(), "nothing was said"
+    assert known.remember(KEY("u1"), [a]) == store_module.SAME
+    assert known.remember(KEY("u2"), [b]) == store_module.DONE
+    assert known.remember(KEY("u2"), [a, b, 9]) == store_module.FULL
+    assert names_of(known) == [["a"], ["b"], [], []]
+    known.save()
+    imported(tmp_path, "u1,-a\n")
+    again = table.Known(tmp_path, SALT, Vocabulary())
+    assert names_of(again) == [[], ["b"], [], []]
+    again.save()
+    assert names_of(table.Known(tmp_path, SALT, Vocabulary())) == [[], ["b"], [], []]
+    table.Known(None, SALT, vocabulary).save()
 
 
 def test_every_truncation_and_every_flipped_byte_is_found(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What a request states, attribute by attribute."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from exchange.facts.sources import IMP, MINUTE_NS, PERSON, anonymous, offer_of, 
 from exchange.openrtb import codes
 from tests.openrtb_samples import NATIVE, good, imp, request
 
+DOC = Path(__file__).resolve().parents[1] / "docs" / "openrtb.md"
 MONDAY_NS = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp()) * 10**9  # 0:00
 HOUR_NS = 60 * MINUTE_NS
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) Version/17.4 Mobile/15E148 Safari/604.1"
@@ -193,6 +195,13 @@ def test_every_attribute_has_a_source_and_a_test() -> None:
     levels = {level: {a.name for a in ATTRIBUTES if a.level == level} for level in ("request", "imp")}
     assert set(PERSON) == levels["request"] - {"under"} and set(IMP) == levels["imp"]
     assert {row[0] for row in STATED} == levels["request"] | levels["imp"]
+
+
+def test_the_docs_list_every_attribute() -> None:
+    section = DOC.read_text().split("## What targets read\n")[1].split("\n## ")[0]
+    rows = [row.split(" | ")[:2] for row in section.splitlines() if row.startswith("| `")]
+    told = [a for a in ATTRIBUTES if not a.hidden and a.level != "advertiser"]
+    assert rows == [[f"| `{a.name}`", f"`{a.source}`"] for a in told]
 
 
 @pytest.mark.parametrize(

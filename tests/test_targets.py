@@ -1,5 +1,6 @@
 """The index of targets says what direct evaluation says, whatever its form and however it came to be."""
 
+import threading
 from random import Random
 from secrets import randbits
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 from exchange.audience import query as qy
 from exchange.audience.attributes import ATTRIBUTES, HOURS, NUMBER, SET
 from exchange.audience.building import Tuning
+from exchange.audience.parts import VERIFY
+from exchange.audience.program import STEPS_MAX
 from exchange.audience.target import (
     EVERYONE,
     And,
@@ -22,11 +25,12 @@ from exchange.audience.target import (
     Tree,
     is_relative,
     leaf_holds,
+    leaves_of,
 )
-from exchange.audience.targets import Job, Targets, match_list, select
+from exchange.audience.targets import Job, Targets, holds_other, match_list, match_many, meets, select
 
 QUERY_MAX = 2_000
-NAMES = list(ATTRIBUTES)
+NAMES = [attribute for attribute in ATTRIBUTES if attribute.name != "blocked"]  # of ads, in no target
 DOMAINS = ["a.org", "b.org", "x.a.org", "y.x.a.org", "org", "c.net", "x.c.net"]
 ALWAYS = 1 << 40  # verify_ns: never verify early
 TUNINGS = {
@@ -236,6 +240,145 @@ def test_changes_between_requests(form: str) -> None:
 )
 def test_any_history(seed: int, form: str, verify_ns: int | None, tail_max: int) -> None:
     live(Market(Random(seed), 150, TUNINGS[form], verify_ns, tail_max), 25)
+
+
+def test_others_and_relative_targets_are_asked_one_by_one() -> None:
+    rng = Random("others")
+    true = 0
+    for _ in range(60):
+        market = filled(rng, 70, TUNINGS["as it is"])
+        targets, other = market.targets, market.world.target()
+        number = targets.add_other(other)
+        targets.settle()
+        view = market.world.view()
+        ask(targets, view)
+        record = targets.record[0]
+        assert bool(holds_other(record, number)) == wanted(other, view)
+        for campaign, target in market.truth.items():
+            assert bool(meets(record, targets.homes[campaign])) == wanted(target, view)
+            relative = any(is_relative(leaf) for clause in target.clauses for leaf in all_leaves(clause))
+            assert bool(targets.homes[campaign]["relative"]) == relative
+            true += wanted(target, view)
+    assert true > 100
+
+
+def all_leaves(clause: Clause) -> list[Leaf]:
+    return [*clause.leaves, *([] if clause.tree is None else leaves_of(clause.tree))]
+
+
+def mixed(z: int) -> int:
+    """The finalizer of splitmix64 (Steele, Lea, Flood 2014)."""
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def test_many_queries_in_one_call() -> None:
+    market = filled(Random("many"), 700, TUNINGS["as it is"])
+    targets = market.targets
+    targets.settle()
+    asked, queries = [], []
+    for n_imps in (0, 1, 2, 3, 1, 2):
+        view = market.world.view()
+        imps = [market.world.view() for _ in range(n_imps)]
+        asked.append([{**view, **{n.name: imp.get(n.name) for n in NAMES if n.level == "imp"}} for imp in imps])
+        queries.append(qy.query_of(targets.vocabulary, view, imps))
+    starts = np.cumsum([0, *(q.size for q in queries)])
+    counts, hashes = np.zeros(len(queries), np.int64), np.zeros(len(queries), np.uint64)
+    match_many(targets.record[0], np.concatenate(queries), starts, np.zeros(764, np.int32), counts, hashes)
+    for k, views in enumerate(asked):
+        found = [(imp, c) for imp, view in enumerate(views) for c in ask(targets, view)]
+        assert counts[k] == len(found)
+        assert int(hashes[k]) == sum(mixed(c + 1 + (imp << 32)) for imp, c in found) % 2**64
+    assert counts.sum() > 20
+
+
+def test_what_is_refused() -> None:
+    targets = Targets(3, 1, QUERY_MAX)
+    with pytest.raises(ValueError, match="campaign 1: expected 0 to 0"):
+        targets.put(1, EVERYONE)
+    for campaign in range(3):
+        targets.put(campaign, EVERYONE)
+    with pytest.raises(ValueError, match="campaign 3: expected 0 to 2"):
+        targets.put(3, EVERYONE)
+    with pytest.raises(ValueError, match="campaign 3: expected 0 to 2"):
+        targets.drop(3)
+    leaf = Leaf("country", ("FR",))
+    with pytest.raises(ValueError, match=f"{STEPS_MAX + 1} conditions: expected at most {STEPS_MAX}"):
+        targets.put(0, Target("", leaf, (Clause((leaf,) * (STEPS_MAX + 1)),)))
+    assert targets.job() is None
+    job = Targets(1, 1, QUERY_MAX).job()
+    assert job is None
+    targets.tail_max = 2
+    job = targets.job()
+    assert job is not None and targets.job() is None
+    with pytest.raises(ValueError, match="adopt: expected the job given out last, built"):
+        targets.adopt(job)
+    targets.settle()
+    job.build()
+    with pytest.raises(ValueError, match="adopt: expected the job given out last, built"):
+        targets.adopt(job)
+
+
+def test_a_part_is_built_while_requests_are_matched() -> None:
+    """The builder runs in a thread of its own, on what was there when the job was given out."""
+    rng = Random("thread")
+    market = filled(rng, 400, TUNINGS["lists and rows"])
+    for campaign in range(200):
+        market.put(campaign)
+    job = market.targets.job()
+    assert job is not None
+    thread = threading.Thread(target=job.build)
+    thread.start()
+    checked = 0
+    while thread.is_alive() or checked < 5:
+        market.put(rng.randrange(400))
+        market.targets.drop(dropped := rng.randrange(400))
+        market.truth[dropped] = Target("", EVERYONE.tree, ())
+        market.check()
+        checked += 1
+    thread.join()
+    market.targets.adopt(job)
+    for _ in range(10):
+        market.check()
+
+
+def test_what_rows_decide_is_walked_by_no_clause() -> None:
+    """A range whose ends are edges needs no second look; thinned edges do; a second include leaf and a tree do too."""
+    world = [
+        Leaf("age", ((18, 30),)),
+        Leaf("age", ((25, 60),)),
+        Leaf("seg", ("a", "b")),
+        Leaf("seg", ("c",), True, True),
+    ]
+
+    def verified(tuning: Tuning, *clauses: Clause) -> int:
+        targets = Targets(len(clauses), 1, QUERY_MAX, tuning)
+        for campaign, clause in enumerate(clauses):
+            targets.put(campaign, Target("", EVERYONE.tree, (clause,)))
+        targets.settle()
+        assert targets.base is not None
+        return int(np.bitwise_count(targets.base.arrays["rows"][VERIFY]).sum())
+
+    large = Tuning(small_words=0)
+    plain = (Clause(tuple(world[:1] + world[2:])), Clause(tuple(world[1:])))
+    assert verified(Tuning(), *plain) == verified(large, *plain) == 0
+    assert verified(Tuning(small_words=0, edges=1), *plain) > 0
+    assert verified(large, Clause((world[2], Leaf("seg", ("d",))))) == 1
+    assert verified(large, Clause((), Or((world[0], world[2])))) == 1
+
+
+def test_sizes_and_common_lists() -> None:
+    """Equal lists of hours are kept once, and the base is counted by its bytes."""
+    targets = Targets(300, 1, QUERY_MAX)
+    hours = Leaf("hour", tuple(range(100)))
+    for campaign in range(300):
+        targets.put(campaign, Target("", hours, (Clause((hours,)),)))
+    assert targets.programs.n_pool == 100
+    targets.settle()
+    sizes = targets.sizes()
+    assert sizes["pool"] == (100 + 64) * 4 and sizes["base"] > 100 * 8 * 5
+    assert targets.base is not None and targets.base.nbytes() == sizes["base"]
 
 
 @pytest.mark.torture

@@ -92,7 +92,7 @@ def remote_terms_of(v, o, bid):  # type: ignore[no-untyped-def]
     bid.paid_nano = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def ask_one(v, o, me, bid, imp, fee, best_ppm):  # type: ignore[no-untyped-def]
     """Ask one campaign's rule for a gross price and weigh it: clamp to its money, net it, test the floor."""
     c = bid.campaign
@@ -302,6 +302,7 @@ def trade(venue, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-d
             return k
         if k == 0:
             v.auction += 1
+            st.expect(v, o.person_key)
             if v.store != 0:
                 know(carray(st.at(v.store), 1, PEOPLE)[0], v.query, v.query_max, o.person_key)
         sell(v, campaigns, o, sold[k])

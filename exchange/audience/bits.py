@@ -1,4 +1,4 @@
-"""Rows of bits at machine addresses: the vector loops of the match, and single words and prefetches.
+"""Rows of bits at machine addresses: the vector loops of the match, and single words.
 
 A row is a run of uint64 words, a multiple of VECTOR long. Written as vectors because numba leaves it to LLVM to see
 that eight rows do not overlap, which it gives up on; LLVM cuts the vectors to what the machine has.
@@ -97,20 +97,6 @@ def word_at(typingctx, address, index):  # type: ignore[no-untyped-def]
         return builder.load(builder.inttoptr(start, _I64.as_pointer()))
 
     return types.uint64(types.int64, types.int64), build
-
-
-@intrinsic
-def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
-    """Bring the cache line at an address near."""
-
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, i32, i32, i32])
-        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(fetch, [builder.inttoptr(args[0], cgutils.voidptr_t), i32(0), i32(3), i32(1)])
-        return context.get_dummy_value()
-
-    return types.none(types.int64), build
 
 
 @intrinsic

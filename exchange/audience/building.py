@@ -29,8 +29,10 @@ from exchange.audience.parts import (
     aligned,
     whole,
 )
-from exchange.audience.program import ONE, RANGE
+from exchange.audience.program import KIND, MANY, NEGATED, ONE, RANGE
+from exchange.audience.vocabulary import MISSING
 
+_ORDER: Final = {ONE: 0, RANGE: 1, MANY: 2}
 _SLOTS: Final = qy.ADVERTISER_SLOTS  # what depends on the advertiser is not indexed
 
 
@@ -67,7 +69,8 @@ def _lines(steps, clauses, bits, lines, counts, indexed):  # type: ignore[no-unt
         clause = clauses[bits[b]]
         lines[b].step0, lines[b].n_leaves, lines[b].n_steps = clause.step0, clause.n_leaves, clause.n_steps
         uses = np.uint64(0)
-        for i in range(clause.step0, clause.step0 + clause.n_leaves):
+        step0 = np.int64(clause.step0)
+        for i in range(step0, step0 + clause.n_leaves):
             slot = np.int64(steps[i].slot)
             if slot < indexed:
                 counts[slot] += 1
@@ -79,7 +82,8 @@ def _lines(steps, clauses, bits, lines, counts, indexed):  # type: ignore[no-unt
 def _by_slot(steps, lines, ends, leaf_bit, leaf_step, indexed):  # type: ignore[no-untyped-def]
     """Sort the leaves by slot; `ends` come as the first place of each slot and go as the one behind its last."""
     for b in range(lines.size):
-        for i in range(lines[b].step0, lines[b].step0 + lines[b].n_leaves):
+        step0 = np.int64(lines[b].step0)
+        for i in range(step0, step0 + lines[b].n_leaves):
             slot = np.int64(steps[i].slot)
             if slot < indexed:
                 leaf_bit[ends[slot]], leaf_step[ends[slot]] = b, i
@@ -94,7 +98,7 @@ def _mentions(steps, pool, leaf_step, used, n_in, n_out):  # type: ignore[no-unt
             step = steps[leaf_step[k]]
             first = np.int64(step.first)
             for i in range(first, first + step.n_values):
-                if step.negated:
+                if step.flags & NEGATED:
                     n_out[pool[i]] += 1
                 else:
                     n_in[pool[i]] += 1
@@ -109,7 +113,7 @@ def _one_include(steps, pool, leaf_bit, leaf_step, n_in, used, lines, slot_bit):
         best, least, includes = -1, np.int64(0), 0
         while end < leaf_bit.size and leaf_bit[end] == leaf_bit[begin]:
             step = steps[leaf_step[end]]
-            if not step.negated:
+            if not step.flags & NEGATED:
                 weight, first = np.int64(0), np.int64(step.first)
                 for i in range(first, first + step.n_values):
                     weight += n_in[pool[i]]
@@ -176,7 +180,7 @@ class Builder:
         """Plan the column of one attribute."""
         slot = qy.SLOT[name]
         column = np.zeros(1, COLUMN)[0]
-        kind = self.source.steps["kind"][leaf_step[0]]
+        kind = self.source.steps["flags"][leaf_step[0]] & KIND
         column["kind"], column["slot"] = kind, slot
         fill: dict[str, Any] = {"name": name, "bit": leaf_bit, "step": leaf_step}
         column["missing"] = self._new_rows(1)
@@ -265,7 +269,9 @@ class Builder:
         rows[VALID] = np.packbits(bits, bitorder="little").view(np.uint64)
         bits[: source.bits.size] &= (self.lines["again"] != 0) | (self.lines["n_steps"] > self.lines["n_leaves"])
         rows[VERIFY] = np.packbits(bits, bitorder="little").view(np.uint64)
-        order = sorted(self.fills, key=lambda each: (each[0]["kind"] != ONE, int(each[0]["size"])))
+        if self.words == 1:
+            self._direct(rows[:, 0])
+        order = sorted(self.fills, key=lambda each: (_ORDER[int(each[0]["kind"])], int(each[0]["size"])))
         columns = np.array([column for column, _ in order], COLUMN) if order else np.zeros(0, COLUMN)
         self.arrays |= {"rows": rows, "lists": lists, "columns": columns}
         record = np.zeros(1, PART)[0]
@@ -275,4 +281,26 @@ class Builder:
                 record[f"n_{name}"] = self.arrays[name].size
         record["words"], record["primary"], record["small"] = self.words, source.primary, self.small
         record["verify"] = bool(rows[VERIFY].any())
+        record["texts"], record["numbers"] = (columns["kind"] == ONE).sum(), (columns["kind"] == RANGE).sum()
         return Part(record, self.arrays, end)
+
+    def _direct(self, words: NDArray[np.uint64]) -> None:
+        """Tables of words in place of rows' numbers, for a part of one word."""
+        for column, fill in self.fills:
+            column["default_word"], column["missing_word"] = words[[column["default"], column["missing"]]].view(
+                np.int64
+            )
+            if column["kind"] == RANGE:
+                first = int(column["size"])
+                table = words[first : first + int(column["n_edges"]) + 1].copy()
+            elif column["kind"] == ONE:
+                own = fill["values"]["row"]
+                table = words[np.where(own == ZEROS, column["default"], own)]
+                table[MISSING] = words[column["missing"]]
+            else:
+                values, table = fill["values"], np.zeros(2 * fill["values"].size, np.uint64)
+                for to, name in ((table[::2], "row"), (table[1::2], "out")):
+                    mentioned = values[name].nonzero()[0]
+                    to[mentioned] = words[values[name][mentioned]]
+            self.arrays[f"direct {fill['name']}"] = table
+            column["direct"] = table.ctypes.data

@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from exchange.audience.parts import ONES, ZEROS
+from exchange.audience.program import MISSING, NEGATED
 
 _U1 = np.uint64(1)
 _EVERY = ~np.uint64(0)
@@ -27,7 +28,7 @@ def _missing(steps, leaf_bit, leaf_step, rows, missing):  # type: ignore[no-unty
     """The row of requests that do not state the attribute."""
     rows[missing, :] = _EVERY
     for k in range(leaf_bit.size):
-        if not steps[leaf_step[k]].missing:
+        if not steps[leaf_step[k]].flags & MISSING:
             _clear(rows, missing, leaf_bit[k])
 
 
@@ -40,7 +41,7 @@ def _final(steps, pool, leaf_bit, leaf_step, used, rows, default, numbers):  # t
     for negated in range(2):  # excludes after all includes: a clause may name a value in both
         for k in range(leaf_bit.size):
             step = steps[leaf_step[k]]
-            if used[k] and np.int64(step.negated) == negated:
+            if used[k] and (step.flags & NEGATED != 0) == (negated == 1):
                 first = np.int64(step.first)
                 for i in range(first, first + step.n_values):
                     row = numbers[pool[i]]
@@ -60,7 +61,7 @@ def fill_rows(  # type: ignore[no-untyped-def]
     if default != ONES:
         rows[default, :] = _EVERY
         for k in range(leaf_bit.size):
-            if used[k] and not steps[leaf_step[k]].negated:
+            if used[k] and not steps[leaf_step[k]].flags & NEGATED:
                 _clear(rows, default, leaf_bit[k])
     if text:
         _final(steps, pool, leaf_bit, leaf_step, used, rows, default, values["row"])
@@ -70,7 +71,7 @@ def fill_rows(  # type: ignore[no-untyped-def]
             step = steps[leaf_step[k]]
             first = np.int64(step.first)
             for i in range(first, first + step.n_values):
-                row = np.int64(values[pool[i]].out) if step.negated else np.int64(values[pool[i]].row)
+                row = np.int64(values[pool[i]].out) if step.flags & NEGATED else np.int64(values[pool[i]].row)
                 if row != ZEROS:
                     _set(rows, row, leaf_bit[k])
     if alone.size:
@@ -90,7 +91,7 @@ def fill_lists(steps, pool, ends, leaf_bit, leaf_step, used, values, lists):  # 
         for i in range(first, first + step.n_values):
             v = pool[i]
             value = values[v]
-            if step.negated:
+            if step.flags & NEGATED:
                 if value.n_out:
                     lists[np.int64(value.first) + value.n_in + at_out[v]] = leaf_bit[k]
                     at_out[v] += np.uint32(1)

@@ -235,6 +235,11 @@ class _Maker:
         if kind is And:
             merged = self.merged(leaves)
             return NEVER if merged is None else joined(And, [*merged, *rest])
+        each = [part.parts if isinstance(part, And) else (part,) for part in whole.parts]
+        shared = [leaf for leaf in each[0] if isinstance(leaf, Leaf) and all(leaf in parts for parts in each)]
+        if shared:  # (a and b) or (a and c) is a and (b or c)
+            left = [joined(And, [part for part in parts if part not in shared]) for parts in each]
+            return self.simplified(joined(And, [*shared, joined(Or, left)]))
         # `or` is `and` of the complements, read the other way round.
         either: list[Tree] = []
         for mine in by_attribute(map(complement, leaves)).values():

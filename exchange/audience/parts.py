@@ -59,16 +59,19 @@ COLUMN: Final = np.dtype(
             "edges", "n_edges",  # RANGE: int64, ascending; bucket = how many are not above the number
             "default", "missing",
             "includes",  # 1 = some clause has an include leaf
+            # a part of one word: words instead of rows. text: direct[value]; number: direct[bucket]; set: IN and OUT
+            # of a value at direct[2 * value]
+            "direct", "default_word", "missing_word",
         )
     ]
 )  # fmt: skip
 LINE: Final = np.dtype(
     [
-        ("step0", "i8"),
         ("uses", "u8"),  # attributes of its leaves, as bits of slot - FIRST_SLOT
         ("again", "u8"),  # those of them that rows do not decide
-        ("n_leaves", "i4"),
-        ("n_steps", "i4"),
+        ("step0", "u4"),
+        ("n_leaves", "i2"),
+        ("n_steps", "i2"),
     ]
 )
 PART: Final = np.dtype(
@@ -79,6 +82,7 @@ PART: Final = np.dtype(
             "primary",  # words of campaigns; extras follow
             "small",  # 1 = a few words, every value has a row
             "columns", "n_columns",
+            "texts", "numbers",  # columns are first so many of text and hours, then so many of numbers, then sets
             "lists", "n_lists", "lines", "n_lines",
             "owners", "n_owners",  # int32 by bit - 64 * primary: the campaign of an extra
             "verify",  # 1 = some clause has to be verified

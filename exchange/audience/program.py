@@ -20,21 +20,18 @@ STEP: Final = np.dtype(
     [
         ("first", "u4"),  # of its values in the pool, ascending; RANGE: of its pairs low, high in the ends
         ("n_values", "i4"),
-        ("on_true", "i2"),  # the step to go on with, counted from the clause's first
-        ("on_false", "i2"),  # REJECT = the clause does not hold
+        ("jump", "i2"),  # where it goes on if not with the next step, counted from the clause's first; or REJECT
         ("slot", "u1"),
-        ("kind", "u1"),  # ONE, MANY, RANGE
-        ("negated", "u1"),
-        ("missing", "u1"),
+        ("flags", "u1"),  # KIND: ONE, MANY or RANGE; NEGATED; MISSING; and when it jumps: JUMP_IF of these
     ],
     align=True,
 )
 CLAUSE: Final = np.dtype(
     [
-        ("step0", "i8"),
-        ("n_leaves", "i4"),
-        ("n_steps", "i4"),  # more than n_leaves: a tree follows
+        ("step0", "u4"),
         ("campaign", "i4"),  # -1 = a target of the market's own
+        ("n_leaves", "i2"),
+        ("n_steps", "i2"),  # more than n_leaves: a tree follows
         ("relative", "u1"),  # 1 = a leaf depends on the advertiser
     ],
     align=True,
@@ -43,8 +40,13 @@ HOME: Final = np.dtype([("clause0", "i8"), ("n_clauses", "i4"), ("relative", "u1
 ONE: Final = 0
 MANY: Final = 1
 RANGE: Final = 2
+KIND: Final = 3
+NEGATED: Final = 4
+MISSING: Final = 8
+JUMP_IF: Final = 16  # set: it jumps when it holds; else when not
 REJECT: Final = -1
 STEPS_MAX: Final = 32_000  # of one clause
+_SHARED_MAX: Final = 50_000  # lists known by heart, so that equal ones are kept once
 _KIND: Final = {TEXT: ONE, HOURS: ONE, SET: MANY, NUMBER: RANGE}
 _MANY_FROM: Final = 8  # values from which a list is searched by halves
 
@@ -68,23 +70,24 @@ def contains(pool, first, n, number):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def step_holds(step, pool, ends, q):  # type: ignore[no-untyped-def]
     """Does one step hold for the query, whose imp is selected?"""
-    first, n, x = np.int64(step.first), np.int64(step.n_values), q[step.slot]
-    if step.kind == ONE:
+    first, n, x, flags = np.int64(step.first), np.int64(step.n_values), q[step.slot], np.int64(step.flags)
+    missing, negated = flags & MISSING != 0, flags & NEGATED != 0
+    if flags & KIND == ONE:
         if x == 0:
-            return step.missing != 0
-        return contains(pool, first, n, x) != (step.negated != 0)
-    if step.kind == RANGE:
+            return missing
+        return contains(pool, first, n, x) != negated
+    if flags & KIND == RANGE:
         if x == qy.ANYTHING:
             return True
         if x == qy.NO_NUMBER:
-            return step.missing != 0
+            return missing
         for i in range(first, first + n, 2):  # noqa: SIM110
             if ends[i] <= x and x <= ends[i + 1]:
                 return True
         return False
     count = q[step.slot + 1]
     if count == 0:
-        return step.missing != 0
+        return missing
     found = False
     if n <= count:
         for i in range(first, first + n):
@@ -96,7 +99,7 @@ def step_holds(step, pool, ends, q):  # type: ignore[no-untyped-def]
             if contains(pool, first, n, q[i]):
                 found = True
                 break
-    return found != (step.negated != 0)
+    return found != negated
 
 
 @njit(cache=True, nogil=True)
@@ -105,9 +108,12 @@ def accepts(steps, pool, ends, q, step0, begin, end):  # type: ignore[no-untyped
     at = begin
     while at < end:
         step = steps[step0 + at]
-        at = np.int64(step.on_true) if step_holds(step, pool, ends, q) else np.int64(step.on_false)
-        if at < 0:
-            return False
+        if step_holds(step, pool, ends, q) == (step.flags & JUMP_IF != 0):
+            at = np.int64(step.jump)
+            if at < 0:
+                return False
+        else:
+            at += 1
     return True
 
 
@@ -122,6 +128,8 @@ class Programs:
         self.steps, self.clauses = np.zeros(64, STEP), np.zeros(64, CLAUSE)
         self.pool, self.ends = np.zeros(256, np.int32), np.zeros(64, np.int64)
         self.n_steps = self.n_pool = self.n_ends = self.n_clauses = 0
+        self._step0 = 0  # of the clause that is being written
+        self._known: dict[tuple[str | int, ...], int] = {}  # where lists begin that many targets have in common
 
     def add(self, target: Target, campaign: int = -1) -> tuple[int, int, bool]:
         """Compile a target. Returns its first clause, their number, and whether any is relative.
@@ -140,7 +148,7 @@ class Programs:
         return first, len(target.clauses), bool(self.clauses["relative"][first : self.n_clauses].any())
 
     def _clause(self, clause: Clause, campaign: int) -> None:
-        step0 = self.n_steps
+        step0 = self._step0 = self.n_steps
         for at, leaf in enumerate(clause.leaves):
             self.vocabulary.mention(leaf.attribute)
             self._step(leaf, at + 1, REJECT)
@@ -150,7 +158,7 @@ class Programs:
             end = len(clause.leaves) + sum(1 for _ in leaves_of(clause.tree))
             self._tree(clause.tree, step0, end, REJECT)
         self.clauses = _room(self.clauses, self.n_clauses + 1)
-        record = (step0, len(clause.leaves), self.n_steps - step0, campaign, relative)
+        record = (step0, campaign, len(clause.leaves), self.n_steps - step0, relative)
         self.clauses[self.n_clauses] = record
         self.n_clauses += 1
 
@@ -169,27 +177,46 @@ class Programs:
                 self._tree(part, step0, on_true, on_false if last else after)
 
     def _step(self, leaf: Leaf, on_true: int, on_false: int) -> None:
+        """One leaf. One of its two ways is always the next step, as trees are written in the order they are walked."""
         kind = _KIND[BY_NAME[leaf.attribute].kind]
         if kind == RANGE:
-            values = [end for pair in leaf.values for end in pair]
-            first, self.n_ends = self.n_ends, self.n_ends + len(values)
-            self.ends = _room(self.ends, self.n_ends)
-            self.ends[first : self.n_ends] = values
+            first, n_values = self._shared("ends", [end for pair in leaf.values for end in pair])
         else:
             values = sorted(self.vocabulary.id(leaf.attribute, value) for value in leaf.values)
-            first, self.n_pool = self.n_pool, self.n_pool + len(values)
-            self.pool = _room(self.pool, self.n_pool)
-            self.pool[first : self.n_pool] = values
+            first, n_values = self._shared("pool", values, not BY_NAME[leaf.attribute].wide)
         self.steps = _room(self.steps, self.n_steps + 1)
-        slot = qy.SLOT[leaf.attribute]
-        self.steps[self.n_steps] = (first, len(values), on_true, on_false, slot, kind, leaf.negated, leaf.missing)
+        falls = on_true == self.n_steps + 1 - self._step0
+        flags = kind | NEGATED * leaf.negated | MISSING * leaf.missing | (0 if falls else JUMP_IF)
+        jump = on_false if falls else on_true
+        self.steps[self.n_steps] = (first, n_values, jump, qy.SLOT[leaf.attribute], flags)
         self.n_steps += 1
+
+    def _shared(self, name: str, values: list[int], often: bool = True) -> tuple[int, int]:
+        """Append a list to pool or ends, or find it there. Returns where it begins, and its length."""
+        key: tuple[str | int, ...] = (name, *values) if often else ()
+        if often and key in self._known:
+            return self._known[key], len(values)
+        first = int(getattr(self, f"n_{name}"))
+        array = _room(getattr(self, name), first + len(values))
+        array[first : first + len(values)] = values
+        setattr(self, name, array)
+        setattr(self, f"n_{name}", first + len(values))
+        if often:
+            if len(self._known) >= _SHARED_MAX:
+                self._known.clear()
+            self._known[key] = first
+        return first, len(values)
+
+    def trim(self) -> None:
+        """Give back what was allocated ahead."""
+        for name in ("steps", "pool", "ends", "clauses"):
+            setattr(self, name, getattr(self, name)[: getattr(self, f"n_{name}") + 64].copy())
 
 
 def _room(array: NDArray[Any], need: int) -> NDArray[Any]:
     """The array, or a larger copy with at least `need` entries."""
     if need <= array.size:
         return array
-    larger = np.zeros(max(2 * array.size, need), array.dtype)
+    larger = np.zeros(max(array.size + array.size // 2, need), array.dtype)
     larger[: array.size] = array
     return larger

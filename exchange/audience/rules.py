@@ -8,6 +8,7 @@ people the ledger has met. What never happened has no last time: a condition on 
 import difflib
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from exchange import market as mk
+from exchange.audience import kept, table
 from exchange.config import ConfigError
 from exchange.config import Segment as Named
 
@@ -134,6 +136,26 @@ def evaluate(
             belongs &= (~inside if condition.apart else inside) & (amount != _NEVER)
         found[rule.segment] = people[belongs]
     return found
+
+
+def renew(
+    folder: Path,
+    salt: bytes,
+    rules: Sequence[Rule],
+    auctions: NDArray[Any],
+    events: NDArray[Any],
+    advertiser_id: Callable[[str], int],
+    at_ns: int,
+) -> tuple[dict[str, int], table.Table]:
+    """Evaluate the rules (`evaluate`) and write the result to the folder's `people.store`.
+
+    Returns how many people belong to each rule's segment, and all that is known now. Raises PeopleError.
+    """
+    with kept.lock(folder):
+        found = evaluate(rules, auctions, events, advertiser_id, at_ns)
+        before = table.read(folder / table.STORE, salt)
+        after = table.write(folder / table.STORE, salt, table.with_segments(before, found))
+    return {name: int(keys.size) for name, keys in found.items()}, after
 
 
 def _measure(

@@ -37,10 +37,10 @@ LOAD_NEW: Final = 0.5
 SIZE_MIN: Final = 64
 POOL_MIN: Final = 1 << 10
 POOL_MAX: Final = 1 << 32  # numbers in all runs: an offset is a uint32
-DONE: Final = 0
-SAME: Final = 1  # there was nothing to change
-GROW: Final = 2  # no room for one more person, or run
-FULL: Final = 3  # people_max or segments_max is reached
+FULL: Final = 0  # people_max or segments_max is reached
+DONE: Final = 1
+SAME: Final = 2  # there was nothing to change
+GROW: Final = 3  # no room for one more person, or run
 _COUNT_BITS: Final = 10
 _COUNT: Final = (1 << _COUNT_BITS) - 1  # SEGMENTS_MAX fits
 _SHARED_MAX: Final = (1 << (31 - _COUNT_BITS)) - 1  # beyond it a run is kept until the pool is squeezed
@@ -310,28 +310,28 @@ class Store:
         """Bytes of all tables."""
         return int(self.people.nbytes + self.pool.nbytes)
 
-    def set(self, key: int, numbers: Sequence[int]) -> bool:
-        """Give a person exactly these segments. False when that is over a limit (`refused`)."""
+    def set(self, key: int, numbers: Sequence[int]) -> int:
+        """Give a person exactly these segments. Returns DONE, SAME, or FULL (0) where a limit `refused` it."""
         return self._change(key, numbers, False)
 
-    def remember(self, key: int, numbers: Sequence[int]) -> bool:
-        """Give a person these segments besides those he has. False when that is over a limit (`refused`).
+    def remember(self, key: int, numbers: Sequence[int]) -> int:
+        """Give a person these segments besides those he has. Returns DONE, SAME, or FULL (0) where a limit `refused`.
 
         Key 0 is nobody, and OTHER no segment: neither is remembered.
         """
         return self._change(key, numbers, True)
 
-    def _change(self, key: int, numbers: Sequence[int], union: bool) -> bool:
+    def _change(self, key: int, numbers: Sequence[int], union: bool) -> int:
         listed = sorted({number for number in numbers if number > OTHER})
         if key == 0:
-            return True
+            return SAME
         if len(listed) > int(self.record["segments_max"][0]):
             self.record["n_refused"] += 1
-            return False
+            return FULL
         self.scratch[: len(listed)] = listed
         while (status := change(self.record[0], np.uint64(key), len(listed), union)) == GROW:
             self._grow(2 + len(listed) + SEGMENTS_MAX)
-        return bool(status != FULL)
+        return int(status)
 
     def segments(self, key: int) -> list[int]:
         """The numbers of a person's segments, ascending."""

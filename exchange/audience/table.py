@@ -4,7 +4,7 @@ Numbers here count the names of the file; `fill` turns them into those of the vo
 its mark in the file: under another salt the keys would mean other people.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, TypeVar
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from exchange.audience import kept
 from exchange.audience.people import CLEAR, NAMES_MAX, PEOPLE_MAX, SEGMENTS_MAX, Mentions, PeopleError
-from exchange.audience.store import LOAD_NEW, Store
+from exchange.audience.store import DONE, LOAD_NEW, Store
 from exchange.audience.vocabulary import Vocabulary
 
 STORE: Final = "people.store"  # what was imported, and what rules found
@@ -152,6 +152,18 @@ def changed(table: Table, said: Mentions, replace: bool = False) -> Table:
     return _table(keys, pairs, names, table.version)
 
 
+def left_of(table: Table, said: Mentions, replace: bool = False) -> Table:
+    """What a file leaves of a table: what it takes away is gone, what it adds is not added."""
+    after = changed(table, said, replace)
+    place = np.searchsorted(table.keys, after.keys)
+    here = place < len(table)
+    here[here] = table.keys[place[here]] == after.keys[here]
+    pairs = _pairs(after)  # its names begin with those of the table
+    pairs = pairs[here[pairs >> 32]]
+    pairs = place[pairs >> 32].astype(np.int64) << 32 | (pairs & _NUMBER)
+    return _table(table.keys, pairs[np.isin(pairs, _pairs(table))], table.names, table.version)
+
+
 def with_segments(table: Table, found: Mapping[str, NDArray[np.uint64]]) -> Table:
     """The table in which exactly these people (keys, ascending, each once) have each of the named segments.
 
@@ -207,21 +219,40 @@ def table_of_people(by_key: Mapping[int, tuple[str, ...]]) -> Table:
     return _table(np.array(keys, np.uint64), np.unique(np.array(pairs, np.int64)), list(place), 0)
 
 
-def open_store(
-    folder: Path | None,
-    salt: bytes,
-    vocabulary: Vocabulary,
-    by_key: Mapping[int, tuple[str, ...]] | None = None,
-    segments_max: int = SEGMENTS_MAX,
-) -> tuple[Store, int]:
-    """The store that a market works with: what lies in a ledger's folder (None = nothing does), and `by_key` besides.
+class Known:
+    """What a market knows of people: the store that sales look into, and what of it only requests have said.
 
-    Returns it with the version of `people.store`. Raises PeopleError for a file that cannot be used.
+    `store` holds what lies in the ledger's folder (None = nothing does) and `by_key`; `version` is that of
+    `people.store`. Raises PeopleError for a file that cannot be used, or beyond a limit.
     """
-    tables = [] if folder is None else [read(folder / STORE, salt), read(folder / LEARNT, salt)]
-    store = Store(segments_max=segments_max)
-    fill(store, [*tables, table_of_people(by_key or {})], vocabulary)
-    return store, tables[0].version if tables else 0
+
+    def __init__(
+        self,
+        folder: Path | None,
+        salt: bytes,
+        vocabulary: Vocabulary,
+        by_key: Mapping[int, tuple[str, ...]] | None = None,
+        segments_max: int = SEGMENTS_MAX,
+    ) -> None:
+        self.folder, self.salt, self.vocabulary = folder, salt, vocabulary
+        self.store, self._learnt = Store(segments_max=segments_max), Store(segments_max=segments_max)
+        imported = empty() if folder is None else read(folder / STORE, salt)
+        learnt = empty() if folder is None else read(folder / LEARNT, salt)
+        self.version = imported.version
+        fill(self.store, [imported, learnt, table_of_people(by_key or {})], vocabulary)
+        fill(self._learnt, [learnt], vocabulary)
+
+    def remember(self, key: int, numbers: Sequence[int]) -> int:
+        """A request says that this person has these segments. Returns what the store says (store.DONE, SAME, FULL)."""
+        status = self.store.remember(key, numbers)
+        if status == DONE:
+            self._learnt.remember(key, numbers)
+        return status
+
+    def save(self) -> None:
+        """Write what requests said to `people.learnt`, so that the next start knows it. Raises OSError."""
+        if self.folder is not None and len(self._learnt):
+            write(self.folder / LEARNT, self.salt, table_of(self._learnt, self.vocabulary))
 
 
 def bytes_per_person(table: Table) -> tuple[float, float]:

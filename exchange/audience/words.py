@@ -119,12 +119,14 @@ class Reader:
 
     def take(self, *texts: str) -> bool:
         """Take these words or signs if they come next."""
-        for offset, text in enumerate(texts):
-            token = self.tokens[min(self.ix + offset, len(self.tokens) - 1)]
-            if token.text != text or token.kind not in ("word", "sign"):
-                return False
-        self.ix += len(texts)
-        return True
+        coming = self.tokens[self.ix : self.ix + len(texts)]
+        if coming[0].text != texts[0]:
+            return False
+        found = len(coming) == len(texts) and all(
+            token.text == text and token.kind in ("word", "sign") for token, text in zip(coming, texts, strict=True)
+        )
+        self.ix += len(texts) * found
+        return found
 
     def need(self, *words: str) -> None:
         """Take one of the words; raise when another comes."""
@@ -179,10 +181,12 @@ class Reader:
             if not found or max(int(found[1]), int(found[2])) > 65_535:
                 self.fail(token, f"size `{text}`: expected width x height in pixels, such as 300x250")
             return text.lower()
-        if name in ("os", "browser"):
+        if name in ("os", "browser", "carrier"):
             return text.lower()
-        if name == "category":
-            return text.upper() if text[:3].lower() == "iab" else text
+        if name == "city":
+            return text.casefold()
+        if name in ("region", "category"):
+            return text.upper()
         choices = BY_NAME[name].values
         if choices:
             if text.lower() not in choices:

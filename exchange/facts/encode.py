@@ -19,7 +19,7 @@ from exchange.audience.language import bare_domain
 from exchange.audience.target import given
 from exchange.audience.vocabulary import FIRST, OTHER, Vocabulary
 from exchange.facts.sources import IMP, PERSON, Parts, cats_of, hour_of_week, refused_of, with_parents
-from exchange.openrtb.model import BidRequest, Imp
+from exchange.openrtb.model import BidRequest, Data, Imp, User
 
 MEMO_MAX: Final = 4_096  # slots, domains, category lists and lists of refusals remembered, of each
 NAMES_MAX: Final = 256  # texts in a list that is remembered
@@ -27,6 +27,7 @@ SIDES_MAX: Final = 2_048  # advertisers listed as barred or wanted, of each requ
 CATEGORIES_MAX: Final = 512
 NOBODY: Final = 0  # the number of no advertiser: what a wseat without one of ours admits
 _PACKERS: Final = [Packer(f"={n}q") for n in range(512)]
+_N_PACKERS: Final = len(_PACKERS)
 _PACK_HEAD: Final = _PACKERS[qy.IMP_SLOTS].pack
 _PACK_ONE: Final = _PACKERS[1].pack
 _BLANK: Final = qy.blank()
@@ -45,13 +46,14 @@ Numbers = tuple[int, ...]
 class _Slot:
     """An imp encoded but for its floor: its lists, its record, where in that they are named; packed for a lone imp."""
 
-    __slots__ = ("after", "before", "lists", "named", "record")
+    __slots__ = ("after", "before", "lists", "n_lists", "named", "record", "whole")
 
     def __init__(self, lists: list[int], record: list[int], named: list[int]) -> None:
         self.lists, self.record, self.named = lists, record, named
         alone = [*_REST, *lists, *self.placed(qy.HEAD)]
         cut = len(alone) - qy.IMP_WIDTH + _FLOOR
-        self.before, self.after = pack(alone[:cut]), pack(alone[cut + 1 :])
+        self.before, self.whole, self.after = pack(alone[:cut]), pack(alone), pack(alone[cut + 1 :])
+        self.n_lists = len(lists)
 
     def placed(self, first: int) -> list[int]:
         """The record of the imp whose lists begin at q[first]."""
@@ -80,7 +82,7 @@ class Encoder:
 
     def _renew(self) -> None:
         """Forget what is remembered, and read what is mentioned by now."""
-        vocabulary, mentioned = self.vocabulary, self.vocabulary.mentioned
+        vocabulary, mentioned = self.vocabulary, asked_about(self.vocabulary)
         self.version = vocabulary.version
         self.texts = [
             (qy.SLOT[a.name], vocabulary.ids[a.name], PERSON[a.name])
@@ -91,8 +93,9 @@ class Encoder:
             (a, qy.SLOT[a.name] - qy.IMP_SLOTS) for a in ATTRIBUTES if a.level == "imp" and a.name in mentioned
         ]
         self.hour, self.age, self.floor = "hour" in mentioned, "age" in mentioned, "floor" in mentioned
+        self.seg_ids = vocabulary.ids["seg"]
         self.seg, self.category, self.under = "seg" in mentioned, "category" in mentioned, "under" in mentioned
-        self.blocked = "blocked" in mentioned
+        self.blocked, self.deal, self.viewability = (each in mentioned for each in ("blocked", "deal", "viewability"))
         self._slots: dict[tuple[Any, ...], _Slot] = {}
         self._cats: dict[tuple[str, ...], Numbers] = {}
         self._unders: dict[str, Numbers] = {}
@@ -110,41 +113,62 @@ class Encoder:
             self._renew()
         head = [0] * qy.IMP_SLOTS
         for slot, ids, of in self.texts:
-            value = of(request, parts)
+            value = of(parts)
             if value:
                 head[slot] = ids.get(value, OTHER)
         if self.hour:
             head[_HOUR] = FIRST + hour_of_week(parts.minute)
-        age = PERSON["age"](request, parts) if self.age else None
+        age = PERSON["age"](parts) if self.age else None
         head[_AGE] = qy.NO_NUMBER if age is None else age
         imps = request.imp
         head[qy.N_IMPS] = n_imps = len(imps)
         refused = self._bcat(request.bcat) if self.blocked and request.bcat else ()
         if n_imps == 1:
             one = self._slot(request, imps[0], refused)
-            floor = _PACK_ONE(floors_nano[0] if self.floor else qy.NO_NUMBER)
-            middle = one.before + floor + one.after
-            at = qy.HEAD + len(one.lists)
-            head[qy.IMPS] = at
+            middle = one.before + _PACK_ONE(floors_nano[0]) + one.after if self.floor else one.whole
+            first = qy.HEAD + one.n_lists
         else:
-            middle, head[qy.IMPS] = self._imps(request, floors_nano, refused)
-            at = head[qy.IMPS]
-        at += n_imps * qy.IMP_WIDTH
-        lists = at
+            middle, first = self._imps(request, floors_nano, refused)
+        head[qy.IMPS] = first
+        at = lists = first + n_imps * qy.IMP_WIDTH
         rest: list[int] = []
         if request.badv or request.bseat or request.wseat:
             at = self._sides(request, head, rest, at)
         if self.category or self.under:
-            at = self._sets(request, parts, head, rest, at)
+            at = self._sets(parts, head, rest, at)
         head[qy.SEG] = at  # also where nobody asks: the people store adds to it
-        if self.seg and (known or parts.user is not None and parts.user.data):
-            numbers = qy.numbers_of(self.vocabulary, "seg", (*PERSON["seg"](request, parts), *known))
-            numbers = numbers[: self.lists_max - (at - lists)]
-            head[qy.SEG + 1] = len(numbers)
-            at += len(numbers)
+        user = parts.user
+        if self.seg and (known or user is not None and user.data):
+            numbers = self._segments(user, known)
+            n = len(numbers)
+            if at + n > lists + self.lists_max:
+                n = lists + self.lists_max - at
+                del numbers[n:]
+            head[qy.SEG + 1] = n
+            at += n
             rest += numbers
         head[qy.LENGTH] = at
-        return _PACK_HEAD(*head) + middle + pack(rest) if rest else _PACK_HEAD(*head) + middle
+        packed = _PACK_HEAD(*head) + middle
+        if not rest:
+            return packed
+        n = len(rest)
+        return packed + (_PACKERS[n].pack(*rest) if n < _N_PACKERS else pack(rest))
+
+    def _segments(self, user: User | None, known: Collection[str]) -> list[int]:
+        """The numbers of a person's segments, as `numbers_of` has them."""
+        get = self.seg_ids.get
+        data = user.data if user is not None else ()
+        found: list[int] = []
+        for each in data:
+            for segment in each.segment:
+                number = get(segment.id or segment.name)
+                if number is not None:
+                    found.append(number)
+        if known:
+            found += [number for name in known if (number := get(name)) is not None]
+        if len(found) > 1:
+            return sorted({*found})
+        return found or ([OTHER] if known or _named(data) else [])
 
     # ---- lists of the request ----------------------------------------------------------------------------
 
@@ -175,7 +199,7 @@ class Encoder:
             _keep(self._barred, (badv, bseat), found, len(badv) + len(bseat))
         return found
 
-    def _sets(self, request: BidRequest, parts: Parts, head: list[int], rest: list[int], at: int) -> int:
+    def _sets(self, parts: Parts, head: list[int], rest: list[int], at: int) -> int:
         """Write the place's categories and the domains above it. Returns where the next list lies."""
         if self.category and (cats := cats_of(parts)):
             found = self._cats.get(cats)
@@ -185,7 +209,7 @@ class Encoder:
             head[_CATEGORY], head[_CATEGORY + 1] = at, len(found)
             rest += found
             at += len(found)
-        if self.under and (domain := PERSON["domain"](request, parts)):
+        if self.under and (domain := PERSON["domain"](parts)):
             found = self._unders.get(domain)
             if found is None:
                 found = self._numbers("under", given("under", {"domain": domain}))
@@ -225,25 +249,28 @@ class Encoder:
         return pack(lists + records), first + len(lists)
 
     def _slot(self, request: BidRequest, imp: Imp, refused: Numbers) -> _Slot:
-        """An imp encoded; the usual ones, banners without more ado, are remembered."""
-        banner = imp.banner
-        if (
-            banner is None
-            or imp.pmp is not None
-            or imp.metric
-            or banner.battr
-            or imp.video is not None
-            or imp.native is not None
-            or imp.audio is not None
-            or len(banner.format) > NAMES_MAX
-        ):
+        """An imp encoded, remembered by all that is read of it; but not one with measures, which seldom repeat."""
+        banner, video, audio, native, pmp = imp.banner, imp.video, imp.audio, imp.native, imp.pmp
+        if imp.metric and self.viewability:
             return self._made(request, imp, refused)
-        formats = tuple([(each.w, each.h) for each in banner.format]) if banner.format else ()
-        key = (banner.w, banner.h, banner.pos, imp.secure, formats, refused)
+        key: tuple[Any, ...]
+        formats: Any = ()
+        if banner is not None:
+            if banner.format:
+                formats = tuple([(each.w, each.h) for each in banner.format])
+            key = (banner.w, banner.h, banner.pos, imp.secure, formats, banner.battr, refused)
+        else:
+            key = (imp.secure, refused)
+        if video is not None or audio is not None or native is not None or pmp is not None:
+            deals = tuple([each.id for each in pmp.deals]) if pmp is not None and self.deal else ()
+            key += (
+                video and (video.w, video.h, video.pos), video and video.battr, audio and audio.battr,
+                native and native.battr, deals, pmp is not None and pmp.private_auction == 1,
+            )  # fmt: skip
         found = self._slots.get(key)
         if found is None:
             found = self._made(request, imp, refused)
-            _keep(self._slots, key, found, len(refused))
+            _keep(self._slots, key, found, sum(len(part) for part in key if isinstance(part, tuple)))
         return found
 
     def _made(self, request: BidRequest, imp: Imp, refused: Numbers) -> _Slot:
@@ -280,6 +307,11 @@ class Encoder:
             record[at + 1] = 0 if at == _FIT else min(record[at + 1], self.lists_per_imp_max - record[at])
 
 
+def asked_about(vocabulary: Vocabulary) -> set[str]:
+    """The attributes that a query carries: those of targets; segments and refusals also where values or ads ask."""
+    return vocabulary.mentioned | {name for name in ("seg", "blocked") if vocabulary.ids[name]}
+
+
 def refusers(domains: Mapping[int, Iterable[str]]) -> dict[str, tuple[int, ...]]:
     """Advertisers by the entries of badv that refuse them: a domain of theirs or one above, also with `www.`.
 
@@ -298,6 +330,15 @@ def pack(numbers: Sequence[int]) -> bytes:
     """Integers as int64 bytes."""
     n = len(numbers)
     return _PACKERS[n].pack(*numbers) if n < len(_PACKERS) else Packer(f"={n}q").pack(*numbers)
+
+
+def _named(data: tuple[Data, ...]) -> bool:
+    """Whether any segment has a name: one without says nothing."""
+    for each in data:
+        for segment in each.segment:
+            if segment.id or segment.name:
+                return True
+    return False
 
 
 def _keep(memo: dict[Any, Any], key: Any, value: Any, names: int) -> None:

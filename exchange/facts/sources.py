@@ -7,6 +7,7 @@ the codes of device, connection and position.
 
 from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from msgspec import Struct
@@ -101,32 +102,31 @@ def person_id(user: User | None, device: Device | None) -> str:
 # ---- person and place --------------------------------------------------------------------------------------
 
 
-def _region(request: BidRequest, parts: Parts) -> str:
+def _region(parts: Parts) -> str:
     return parts.geo.region.strip().upper() if parts.geo is not None else ""
 
 
-def _city(request: BidRequest, parts: Parts) -> str:
+def _city(parts: Parts) -> str:
     return parts.geo.city.strip().casefold() if parts.geo is not None else ""
 
 
-def _metro(request: BidRequest, parts: Parts) -> str:
+def _metro(parts: Parts) -> str:
     return parts.geo.metro.strip() if parts.geo is not None else ""
 
 
 _bare: Final = lru_cache(maxsize=_MEMO)(bare_domain)
 
 
-def _domain(request: BidRequest, parts: Parts) -> str:
-    if request.app is not None:
-        return _bare(request.app.domain)  # parts.domain may be the bundle
-    return _bare(parts.domain)
+def _domain(parts: Parts) -> str:
+    place = parts.place
+    return _bare(place.domain if isinstance(place, App) else parts.domain)  # an app's bundle is no domain
 
 
-def _app(request: BidRequest, parts: Parts) -> str:
-    return request.app.bundle if request.app is not None else ""
+def _app(parts: Parts) -> str:
+    return parts.place.bundle if isinstance(parts.place, App) else ""
 
 
-def _os(request: BidRequest, parts: Parts) -> str:
+def _os(parts: Parts) -> str:
     device = parts.device
     if device is None:
         return ""
@@ -135,7 +135,7 @@ def _os(request: BidRequest, parts: Parts) -> str:
     return system_of(device.os, device.ua)
 
 
-def _browser(request: BidRequest, parts: Parts) -> str:
+def _browser(parts: Parts) -> str:
     device = parts.device
     if device is None:
         return ""
@@ -152,21 +152,21 @@ def _tongue(text: str) -> str:
     return first if len(first) == 2 and first.isascii() and first.isalpha() else ""
 
 
-def _language(request: BidRequest, parts: Parts) -> str:
+def _language(parts: Parts) -> str:
     device = parts.device
     return _tongue(device.language or device.langb) if device is not None else ""
 
 
-def _connection(request: BidRequest, parts: Parts) -> str:
+def _connection(parts: Parts) -> str:
     code = parts.device.connectiontype if parts.device is not None else None
     return CONNECTIONS[code] if code is not None and code < len(CONNECTIONS) else ""
 
 
-def _carrier(request: BidRequest, parts: Parts) -> str:
+def _carrier(parts: Parts) -> str:
     return parts.device.carrier.strip().lower() if parts.device is not None else ""
 
 
-def _hour(request: BidRequest, parts: Parts) -> int:
+def _hour(parts: Parts) -> int:
     return hour_of_week(parts.minute)
 
 
@@ -175,11 +175,11 @@ def hour_of_week(minute: int) -> int:
     return (minute // 60 + _THURSDAY) % WEEK_HOURS
 
 
-def _gender(request: BidRequest, parts: Parts) -> str:
+def _gender(parts: Parts) -> str:
     return _GENDERS.get(parts.user.gender, "") if parts.user is not None else ""
 
 
-def _age(request: BidRequest, parts: Parts) -> int | None:
+def _age(parts: Parts) -> int | None:
     if parts.user is None or not parts.user.yob:
         return None
     years = year_of(parts.minute // 1_440) - parts.user.yob
@@ -196,7 +196,7 @@ def year_of(day: int) -> int:
     return year + era * 400 + (in_year >= 306)  # January and February belong to the year before
 
 
-def _seg(request: BidRequest, parts: Parts) -> Collection[str]:
+def _seg(parts: Parts) -> Collection[str]:
     if parts.user is None:
         return ()
     return [name for data in parts.user.data for each in data.segment if (name := each.id or each.name)]
@@ -219,19 +219,19 @@ def with_parents(cats: Sequence[str]) -> set[str]:
     return {each for cat in upper for each in (cat, cat.partition("-")[0]) if each}
 
 
-def _category(request: BidRequest, parts: Parts) -> Collection[str]:
+def _category(parts: Parts) -> Collection[str]:
     return with_parents(cats_of(parts))
 
 
-PERSON: Final[dict[str, Callable[[BidRequest, Parts], Any]]] = {
-    "country": lambda request, parts: parts.country,
+PERSON: Final[dict[str, Callable[[Parts], Any]]] = {
+    "country": attrgetter("country"),
     "region": _region,
     "city": _city,
     "metro": _metro,
-    "publisher": lambda request, parts: parts.publisher,
+    "publisher": attrgetter("publisher"),
     "domain": _domain,
     "app": _app,
-    "device": lambda request, parts: parts.kind,
+    "device": attrgetter("kind"),
     "os": _os,
     "browser": _browser,
     "language": _language,
@@ -354,7 +354,7 @@ def view_of_request(
     floors_nano: of each imp, in the ledger's currency. known: segments of the person from elsewhere, by name.
     """
     parts = parts_of(request, now_ns // MINUTE_NS)
-    view = {name: of(request, parts) for name, of in PERSON.items()}
+    view = {name: of(parts) for name, of in PERSON.items()}
     view["seg"] = {*view["seg"], *known}
     imps = [
         {name: of(request, imp, floor) for name, of in IMP.items()}

@@ -142,7 +142,11 @@ def _import(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any], str
         before = table.read(folder / table.STORE, key)
         with Bar("bytes", show=not args.json) as bar:
             said = read_mentions(args.file, partial(person_key, key), bar.at)
-        after = table.write(folder / table.STORE, key, table.changed(before, said, args.replace))
+        after = table.changed(before, said, args.replace)
+        learnt = table.read(folder / table.LEARNT, key)
+        if len(learnt):  # what the file takes away, no request has said
+            table.write(folder / table.LEARNT, key, table.left_of(learnt, said, args.replace))
+        after = table.write(folder / table.STORE, key, after)
     about = _about(after)
     facts = {"rows": len(said.keys), "people_before": len(before), **about}
     return facts, f"{len(said.keys):,} rows read; {len(before):,} people were known\n{_line(about)}"
@@ -161,9 +165,8 @@ def _show(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any], str]:
 
 
 def _segments(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any], str]:
-    from exchange.audience import kept, table
     from exchange.audience.people import PeopleError
-    from exchange.audience.rules import evaluate, read_rules
+    from exchange.audience.rules import read_rules, renew
     from exchange.rent.ledger import Ledger
 
     config, folder = where
@@ -171,14 +174,9 @@ def _segments(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any], s
         raise PeopleError("no [[segment]] in the config: expected --config FILE.toml with at least one")
     rules, at_ns = read_rules(config.segment), _time_ns(args.at, "--at")
     ledger = Ledger(folder)
-    with kept.lock(folder):
-        key = _salt(folder, False)
-        known = partial(ledger.names.known, "advertiser")
-        found = evaluate(rules, ledger.auctions, ledger.events, known, at_ns)
-        before = table.read(folder / table.STORE, key)
-        after = table.write(folder / table.STORE, key, table.with_segments(before, found))
+    known = partial(ledger.names.known, "advertiser")
+    counts, after = renew(folder, _salt(folder, False), rules, ledger.auctions, ledger.events, known, at_ns)
     about = _about(after)
-    counts = {name: int(keys.size) for name, keys in found.items()}
     rows = [f"{n:>12,}  {name}" for name, n in counts.items()]
     return {"at": _when(at_ns), "people_by_rule": counts, **about}, "\n".join(
         [f"as of {_when(at_ns)}:", *rows, _line(about)]

@@ -12,6 +12,7 @@ from numba import carray, njit
 from exchange import market as mk
 from exchange import state as st
 from exchange.audience import query as qy
+from exchange.audience import targets as tg
 from exchange.audience.attributes import WEEK_HOURS
 from exchange.audience.vocabulary import FIRST
 from exchange.randomness import CONVERSION, TRUTH, VISIT, draw, unit
@@ -32,8 +33,6 @@ PLACEMENT_RECORD: Final = mk.shape(
         ("floor_nano", "i8"),
         ("publisher", "u4"),
         ("domain", "u4"),
-        ("head0", "i8"),  # its query without the person, a run in `heads`
-        ("n_head", "i8"),
         ("size", "u4"),
         ("size_2", "u4"),
         ("n_imps", "u1"),
@@ -46,7 +45,7 @@ SETTINGS: Final = mk.shape(
         ("seed", "i8"), ("people", "i8"), ("in_turn", "i8"), ("placements", "i8"),
         ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
-        ("cvr", "f8"), ("hour_swing", "f8"),
+        ("cvr", "f8"), ("hour_swing", "f8"), ("queries", "i8"),  # address of the placements' queries
         ("log", "i8"), ("log_rows", "i8"),  # address and length of the log; no rows = no log
     ]
 )  # fmt: skip
@@ -104,18 +103,19 @@ def converts(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def fill(v, settings, people, placements, heads, rows, bits, visit):  # type: ignore[no-untyped-def]
+def fill(v, settings, people, placements, rows, bits, visit):  # type: ignore[no-untyped-def]
     """Write the opportunities and the query of a visit where `trade` reads them.
 
-    heads: the placements' queries, one after the other; rows: int32[4, 32] = numbers of countries and devices, packed
+    rows: int32[4, 32] = numbers of countries and devices, packed
     countries, codes of devices; bits: int32[2, 32] = a segment's number and its bit, numbers ascending.
     """
     person = people[visit.person]
     place = placements[visit.placement]
     hour = (visit.now_ns // (3600 * mk.NANO)) % 24
+    # every placement has a query of its own, of which a visit writes what is the person's
+    v.query = settings.queries + np.int64(visit.placement) * v.query_max * 8
+    carray(st.at(v.audience), 1, tg.AUDIENCE)[0].query = v.query
     q = carray(st.at(v.query), v.query_max, np.int64)
-    for i in range(place.n_head):
-        q[i] = heads[place.head0 + i]
     q[COUNTRY] = rows[0, person.country]
     q[DEVICE] = rows[1, person.device]
     q[HOUR] = FIRST + (visit.now_ns // (3600 * mk.NANO) + THURSDAY) % WEEK_HOURS

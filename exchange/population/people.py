@@ -19,6 +19,7 @@ from exchange import market as mk
 from exchange.auction.positions import slot_rates
 from exchange.auction.terms import date_ns
 from exchange.auction.venue import Venue
+from exchange.audience.people import SEGMENTS_MAX as PERSON_MAX
 from exchange.audience.people import person_key
 from exchange.audience.query import query_of
 from exchange.audience.vocabulary import OTHER, Vocabulary
@@ -172,16 +173,19 @@ class Population:
         if self.config.log:
             self.log = read_log(Path(venue.config.folder) / self.config.log)
             self.settings["log"], self.settings["log_rows"] = self.log.ctypes.data, len(self.log)
-        heads: list[int] = []
         vocabulary = venue.targets.vocabulary
+        heads = []
         for i in range(len(self.places)):
             place = self.places[i]
-            q = query_of(vocabulary, self.place_view(i), self.imp_views(i))
-            place["head0"], place["n_head"] = len(heads), len(q)
-            heads += q.tolist()
+            heads.append(query_of(vocabulary, self.place_view(i), self.imp_views(i)))
             place["publisher"] = names.id("publisher", self.publishers[i])
             place["domain"] = names.id("domain", self.sites[i])
-        self.heads = np.array(heads, np.int64)
+        room = SEGMENTS_MAX + (0 if venue.store is None or not len(venue.store) else PERSON_MAX)
+        self.queries = np.zeros((len(heads), max(map(len, heads)) + room), np.int64)
+        for query, head in zip(self.queries, heads, strict=True):
+            query[: head.size] = head
+        self.settings["queries"], venue.record["query_max"] = self.queries.ctypes.data, self.queries.shape[1]
+        venue.targets.record["query_max"] = self.queries.shape[1]
         self.rows = self._rows(vocabulary)
         ids = vocabulary.ids["seg"]
         found = sorted((ids[name], bit) for bit, name in enumerate(self.segment_names) if name in ids)

@@ -14,6 +14,7 @@ from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction.sell import trade
+from exchange.memory import prefetch
 from exchange.population import converts, fill, truth_of, visit_of
 
 SOLD = mk.SOLD
@@ -69,7 +70,7 @@ def deliver(v, campaigns, cursor, views, clicks, conversions, now_ns):  # type: 
 
 @njit(cache=True, nogil=True)
 def run_until(  # type: ignore[no-untyped-def]
-    venue, campaigns, settings, people, placements, heads, rows, bits, cursors, views, clicks, conversions, visits, end
+    venue, campaigns, settings, people, placements, rows, bits, cursors, views, clicks, conversions, visits, end
 ):
     """Hold the auctions of the visits cursor.t .. end - 1. Stops early when venue[0].status asks for room."""
     v, s, cursor, visit = venue[0], settings[0], cursors[0], visits[0]
@@ -78,10 +79,12 @@ def run_until(  # type: ignore[no-untyped-def]
     while cursor.t < end:
         visit_of(s, placements, cursor.t, visit)
         if cursor.imp == 0:
+            # on its way while what is due is delivered
+            prefetch(people.ctypes.data + np.int64(visit.person) * people.itemsize)
             v.status = deliver(v, campaigns, cursor, views, clicks, conversions, visit.now_ns)
             if v.status != st.DONE:
                 return
-            fill(v, s, people, placements, heads, rows, bits, visit)
+            fill(v, s, people, placements, rows, bits, visit)
         cursor.imp = trade(venue, campaigns, visit.now_ns, cursor.imp, visit.n_imps)
         if cursor.imp < visit.n_imps:
             return

@@ -144,7 +144,7 @@ class Simulation:
             began = time.perf_counter()
             self._widen()
             run_until(
-                self.venue.record, self.venue.campaigns, p.settings, p.people, p.places, p.heads, p.rows, p.bits,
+                self.venue.record, self.venue.campaigns, p.settings, p.people, p.places, p.rows, p.bits,
                 self.cursor, self.views, self.clicks, self.conversions, self.visits, min(end, at + CHUNK),
             )  # fmt: skip
             if self.venue.record["status"][0] != st.DONE:

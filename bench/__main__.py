@@ -47,6 +47,12 @@ def _rules(rounds: int) -> list[Result]:
     return rules.measure(rounds)
 
 
+def _targeting(rounds: int) -> list[Result]:
+    from bench import targeting
+
+    return targeting.results(rounds)
+
+
 def _servers(*names: str) -> Callable[[int], list[Result]]:
     def run(rounds: int) -> list[Result]:
         from bench import servers
@@ -61,6 +67,7 @@ ITEMS: Final[dict[str, Callable[[int], list[Result]]]] = {
     "clearing": _clearing,
     "simulation": _simulation,
     "rules": _rules,
+    "targeting": _targeting,
     "journal": _journal,
     "servers": _servers("nobody", "local", "remote"),
 }

@@ -7,6 +7,7 @@ The server calls it live, `explain` and the replay call it too. Whoever calls pa
 signed links are results here; sending them is the caller's business.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -20,6 +21,7 @@ from exchange.auction.reasons import Sampler
 from exchange.auction.sell import endpoints_for
 from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
 from exchange.audience.people import person_key
+from exchange.audience.query import SEG
 from exchange.config import ConfigError, Endpoint
 from exchange.links import BadToken, Links
 from exchange.openrtb import codes, screen
@@ -94,6 +96,8 @@ class Line:
         self.link_ttl_s = config.server.link_ttl_s
         self.hold_s = config.server.hold_s
         self.full = config.exchange.journal == "full"
+        self.remembers = config.people.remember
+        self.lists_due_ns = 0
         self.test_clock = config.server.test_clock
         self.endpoints: list[Endpoint] = config.endpoint
         self.slots: list[int] = venue.arrays["slots"].tolist()
@@ -170,6 +174,7 @@ class Line:
             )
         if not opened.currency:
             return Answered(204, b"", 0, [])
+        self._know(opened, now_ns)
         self._load(opened)
         if opened.request.test != 1:
             self.sampler.pass_by(opened.n_imps)
@@ -182,6 +187,17 @@ class Line:
             if answers:  # whatever happened: the next request must not find these bids
                 self._n_remote[0] = 0
         return self._answer(opened, offers, now_ns)
+
+    def _know(self, opened: Opened, now_ns: int) -> None:
+        """Before a sale: own lists that come into force, and what the request says of the person, if it is kept."""
+        if now_ns >= self.lists_due_ns:
+            self.lists_due_ns = self.venue.renew_lists(now_ns)
+        known = self.venue.known
+        if self.remembers and known is not None and opened.request.test != 1:
+            key = int.from_bytes(opened.opportunities[:8], sys.byteorder)
+            q = np.frombuffer(opened.query, np.int64)
+            if key and q[SEG + 1]:
+                known.remember(key, q[q[SEG] : q[SEG] + q[SEG + 1]].tolist())
 
     def _remote_bids(self, opened: Opened, answers: Sequence[Answer]) -> list[Offered]:
         """Screen the answers into REMOTE records. Returns the bids in the order of those records."""

@@ -20,7 +20,7 @@ from exchange.fanout import Answer, Fanout
 from exchange.line import Line
 from exchange.links import BadToken, Links
 from exchange.notices import Notices
-from exchange.opening import open_venue
+from exchange.opening import open_venue, renew_segments
 from exchange.openrtb import codes
 from exchange.openrtb.encode import bad_request_body, no_bid
 from exchange.openrtb.validate import BadRequest
@@ -44,6 +44,8 @@ class Live:
         self.config = config
         self.counters = metrics.Counters(len(config.endpoint))
         self.folder = Path(config.folder) / config.exchange.ledger
+        if config.people.rules_at_start and config.segment:
+            renew_segments(config, time.time_ns())
         self.venue, key = open_venue(config)
         self.line = Line(self.venue, key, Links(key, config.server.public_url))
         self.in_flight = 0

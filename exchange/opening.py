@@ -1,14 +1,19 @@
 """Open a venue on a ledger folder: journal, names, salt, what the config knows of people, and what went before."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from exchange.auction.recover import recover
 from exchange.auction.venue import REMOTE_MAX_PER_ENDPOINT, Venue
+from exchange.audience.lists import Lists
 from exchange.audience.people import PeopleError, load_own_list, load_people, person_key
-from exchange.audience.table import open_store
+from exchange.audience.rules import read_rules, renew
+from exchange.audience.table import Known
 from exchange.config import Config, ConfigError, config_hash
 from exchange.population import Population
 from exchange.rent.journal import Journal
@@ -68,27 +73,50 @@ def meta_of(venue: Venue) -> dict[str, Any]:
     }
 
 
+def renew_segments(config: Config, now_ns: int) -> None:
+    """Find the segments by rule ([[segment]]) in the journal up to `now_ns`; `open_venue` then knows them."""
+    folder = Path(config.folder) / config.exchange.ledger
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger, names = Ledger(folder), Names(folder, config.server.names_max)
+    try:
+        known = partial(names.known, "advertiser")
+        renew(folder, salt(folder), read_rules(config.segment), ledger.auctions, ledger.events, known, now_ns)
+    except PeopleError as error:
+        raise ConfigError(str(error)) from None
+    finally:
+        names.close()
+
+
 def load_people_of(venue: Venue, key: bytes) -> None:
-    """Load what the config knows of people: segments, own lists, own shares. Raises ConfigError."""
+    """Load what is known of people: segments, own lists in their versions, own shares. Raises ConfigError."""
     config = venue.config
     folder = Path(config.folder) / config.exchange.ledger
-    load_lists(venue, key, folder)
+    always = load_lists(venue, key, folder)
     if any(advertiser.own_share for advertiser in config.advertiser):
-        Population(config, key).mark_own(venue)
+        for name, keys in Population(config, key).mark_own(venue).items():
+            always[name] = np.union1d(always.get(name, keys), keys)
+    try:
+        venue.lists = Lists(folder, key, always)
+    except PeopleError as error:
+        raise ConfigError(str(error)) from None
 
 
-def load_lists(venue: Venue, key: bytes, ledger: Path | None) -> None:
-    """Load the config's own lists and its people file, and the people store of a ledger, into the venue."""
+def load_lists(venue: Venue, key: bytes, ledger: Path | None) -> dict[str, NDArray[np.uint64]]:
+    """Load the config's own lists and its people file, and the people store of a ledger, into the venue.
+
+    Returns the own lists by advertiser.
+    """
     config, folder = venue.config, Path(venue.config.folder)
     by_key: dict[int, tuple[str, ...]] = {}
+    own: dict[str, NDArray[np.uint64]] = {}
     try:
         if config.exchange.people:
             by_key = load_people(folder / config.exchange.people, lambda text: person_key(key, text)).by_key
-        store, _ = open_store(ledger, key, venue.targets.vocabulary, by_key, config.people.segments_max)
-        venue.use(store)
+        venue.use(Known(ledger, key, venue.targets.vocabulary, by_key, config.people.segments_max))
         for advertiser in config.advertiser:
             if advertiser.own_list:
-                listed = load_own_list(folder / advertiser.own_list, lambda text: person_key(key, text))
-                venue.mark_own(advertiser.name, listed)
+                own[advertiser.name] = load_own_list(folder / advertiser.own_list, lambda text: person_key(key, text))
+                venue.mark_own(advertiser.name, own[advertiser.name])
     except PeopleError as error:
         raise ConfigError(str(error)) from None
+    return own

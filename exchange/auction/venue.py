@@ -20,8 +20,10 @@ from exchange.auction.formats import BIDDING
 from exchange.auction.models import Models
 from exchange.auction.positions import slot_rates
 from exchange.auction.terms import write_terms
+from exchange.audience.lists import Lists
 from exchange.audience.query import query_max
 from exchange.audience.store import Store
+from exchange.audience.table import Known
 from exchange.audience.targets import Targets
 from exchange.config import Config, ConfigError
 from exchange.rent.journal import Journal
@@ -56,7 +58,8 @@ class Venue:
         self.arrays: dict[str, NDArray[Any]] = {}
         self.record = np.zeros(1, st.VENUE)
         self.ads: list[Ad] = []
-        self.store: Store | None = None  # who has which segments (`use`)
+        self.known: Known | None = None  # who has which segments (`use`)
+        self.lists: Lists | None = None  # versions of own lists, as time goes on
         self.campaign_names: list[str] = []
         self._campaigns()
         self._targets()
@@ -334,6 +337,8 @@ class Venue:
 
     def close(self) -> None:
         """Close the journal and the names: every row is then in a closed, checksummed block."""
+        if self.known is not None:
+            self.known.save()
         if self.journal is not None:
             self.journal.close()
         self.names.close()
@@ -358,10 +363,24 @@ class Venue:
             v[name] = self.arrays[name].ctypes.data
         st.rehash_into(self.record, people, pairs, contacts)
 
-    def use(self, store: Store) -> None:
-        """Let sales look into a people store, from now on."""
-        self.store = store
-        self.record["store"] = store.record.ctypes.data
+    @property
+    def store(self) -> Store | None:
+        """Who has which segments, if anything is known."""
+        return None if self.known is None else self.known.store
+
+    def use(self, known: Known) -> None:
+        """Let sales look into what is known of people, from now on."""
+        self.known = known
+        self.record["store"] = known.store.record.ctypes.data
+
+    def renew_lists(self, now_ns: int) -> int:
+        """Bring the own lists into force that are valid at `now_ns`. Returns when the next one comes, ns."""
+        if self.lists is None:
+            return FAR_NS
+        for change in self.lists.advance(now_ns):
+            self.forget_own(change.advertiser, change.removed)
+            self.mark_own(change.advertiser, change.added)
+        return self.lists.next_ns
 
     def forget_own(self, advertiser: str, keys: NDArray[np.uint64]) -> None:
         """Take people off an advertiser's own list."""

@@ -192,12 +192,15 @@ class Population:
         self.bits = np.array(found or [(0, 0)], np.int32).T.copy()
         self.mark_own(venue)
 
-    def mark_own(self, venue: Venue) -> None:
-        """Put each advertiser's `own_share` of the people on its own list."""
+    def mark_own(self, venue: Venue) -> dict[str, NDArray[np.uint64]]:
+        """Put each advertiser's `own_share` of the people on its own list. Returns their keys by advertiser."""
+        marked = {}
         for ix, advertiser in enumerate(venue.config.advertiser):
             if advertiser.own_share > 0:
                 mine = self._draws(self.config.people, OWN, ix)[:, 0] < advertiser.own_share
-                venue.mark_own(advertiser.name, np.ascontiguousarray(self.people["key"][mine]))
+                marked[advertiser.name] = np.ascontiguousarray(self.people["key"][mine])
+                venue.mark_own(advertiser.name, marked[advertiser.name])
+        return marked
 
     def _rows(self, vocabulary: Vocabulary) -> NDArray[np.int32]:
         """int32[4, 32]: numbers of countries and devices, packed countries, device codes."""

@@ -75,9 +75,11 @@ def compare(config: Config, path: Path) -> Replayed:
         raise ConfigError(f'{path}: no inputs to replay; serve with [exchange] journal = "full"')
     with tempfile.TemporaryDirectory(prefix="rentier-replay-") as name:
         folder = Path(name)
-        for file in ("names.tsv", "salt", "people.store", "people.learnt"):
+        for file in ("names.tsv", "salt", "people.store"):  # what requests said of people, they say again
             if (path / file).is_file():
                 shutil.copy(path / file, folder / file)
+        if (path / "lists").is_dir():
+            shutil.copytree(path / "lists", folder / "lists")
         n = replay(config, ledger, folder)
         again = Ledger(folder)
         rows = {stream: int(getattr(ledger, stream).size) for stream in STREAMS}

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exchange.audience import lists
 from exchange.audience import table as tb
 from exchange.audience.people import person_key, read_mentions
 from exchange.config import Config, ConfigError, parse_config, shipped
@@ -259,6 +261,9 @@ def test_imported_people_are_known(tmp_path: Path) -> None:
     tb.write(tmp_path / "ledger" / tb.STORE, key, tb.changed(tb.empty(), said))
     facts = told(made)
     assert facts.imps[0].asked == ["a/c"] and facts.who is not None and facts.who.stored == ["yacht"]
+    lists.add(tmp_path / "ledger", key, "a", np.array([person_key(key, "ben")], np.uint64), NOW_NS + 1)
+    early, later = told(made), explain(made, json.dumps(request()).encode(), NOW_NS + 1)
+    assert early.who is not None and later.who is not None and (early.who.own, later.who.own) == ([], ["a"])
     assert not (tmp_path / "ledger" / "meta.json").exists()
 
 

@@ -1,4 +1,4 @@
-"""Which condition of a target fails first for the query, compiled: the twin of `targets.meets` that says why."""
+"""Which condition of a target fails first for the query, in compiled code: `targets.meets` that also says why."""
 
 import numpy as np
 from numba import carray, njit
@@ -18,14 +18,15 @@ def first_failing(a, home):  # type: ignore[no-untyped-def]
     clauses = carray(at(a.clauses), a.n_clauses, CLAUSE)
     furthest, slot = np.int64(-1), np.int64(0)
     for c in range(home.clause0, home.clause0 + home.n_clauses):
-        to, last, end = np.int64(0), np.int64(0), np.int64(clauses[c].n_steps)
+        step0, to, last, end = np.int64(clauses[c].step0), np.int64(0), np.int64(0), np.int64(clauses[c].n_steps)
         while to >= 0 and to < end:
-            step = steps[clauses[c].step0 + to]
+            step = steps[step0 + to]
             last = to
-            jumps = step_holds(step, pool, ends, q) == (step.flags & JUMP_IF != 0)
-            to = np.int64(step.jump) if jumps else to + 1
+            to += 1
+            if step_holds(step, pool, ends, q) == (step.flags & JUMP_IF != 0):
+                to = np.int64(step.jump)
         if to >= 0:
             return np.int64(-1)
         if last > furthest:
-            furthest, slot = last, np.int64(steps[clauses[c].step0 + last].slot)
+            furthest, slot = last, np.int64(steps[step0 + last].slot)
     return slot

@@ -20,22 +20,28 @@ def commands(command: Command) -> None:
         "explain",
         _explain,
         "Show step by step how a bid request would be sold, and why campaigns are not asked.",
-        "rentier explain request.json --campaign acme/suv\n"
-        "  rentier explain --metrics http://127.0.0.1:8080/metrics     why campaigns are not asked, sampled",
+        "rentier explain request.json --config configs/demo.toml",
     )
     sub.add_argument("request", type=Path, nargs="?", help="a JSON bid request")
     sub.add_argument("--config", type=Path, help="a config (default: the demo's)")
     sub.add_argument("--campaign", default="", metavar="NAME", help="only this one, with every reason")
-    sub.add_argument("--metrics", metavar="URL", help="the counts of a running exchange instead, or a file of them")
+    sub.add_argument(
+        "--metrics",
+        metavar="URL",
+        help="why campaigns are not asked, as a running exchange counts it at URL/metrics; or a file of that",
+    )
     sub.add_argument("--json", action="store_true", help="print JSON")
     sub = command(
         "audience",
         _audience,
         "How many people an audience reaches, what it shares with the named ones, and what its people have cost.",
-        "rentier audience 'seg one of [suv] and not (country in [DE])' --config configs/demo.toml\n"
-        "  rentier audience 'seg all of [urban, suv]' --people people.csv --ledger ledger",
+        "rentier audience @city_suv --config market.toml --ledger ledger",
     )
-    sub.add_argument("expression", metavar="EXPRESSION", help="in the targeting language; @NAME is one of [audiences]")
+    sub.add_argument(
+        "expression",
+        metavar="EXPRESSION",
+        help="such as 'seg one of [suv] and not (country in [DE])'; @NAME is one of [audiences]",
+    )
     sub.add_argument("--config", type=Path, help="whose [audiences] and [population] (default: the demo's)")
     sub.add_argument(
         "--people", type=Path, metavar="FILE", help="count the people of this CSV instead: user_id,segment,.."

@@ -116,11 +116,10 @@ def _take_people(ledger: Path, folder: Path) -> None:
     if not (ledger / "salt").is_file():
         (folder / "salt").write_bytes(NO_LEDGER)
         return
-    lists = (ledger / LISTS).is_dir()
-    for name in ("salt", STORE, LEARNT, *(["names.tsv"] if lists else [])):  # lists name advertisers by number
+    for name in ("salt", STORE, LEARNT):
         if (ledger / name).is_file():
             shutil.copyfile(ledger / name, folder / name)
-    if lists:
+    if (ledger / LISTS).is_dir():
         shutil.copytree(ledger / LISTS, folder / LISTS)
 
 
@@ -142,6 +141,7 @@ class _Case(Struct):
         except BadRequest as error:
             facts.status, facts.errors, facts.id = 400, error.errors, error.id or ""
             return facts
+        self.venue.renew_lists(opened.now_ns)
         facts.id, facts.quoted, facts.time = opened.request.id, opened.currency, reasons.date_text(opened.now_ns)
         rows = np.frombuffer(opened.opportunities, mk.OPPORTUNITY).copy()
         rows["test"] = 0  # here nothing counts anyway, and a test leaves no rows to read

@@ -116,16 +116,16 @@ def of_population(config: Config, salt: bytes, source: str, known: Sequence[Crow
     population = Population(config, salt)
     people = population.people[np.argsort(population.people["key"])]
     keys = people["key"].copy()
-    pairs = [
-        np.flatnonzero(people["segments"] >> np.uint32(bit) & np.uint32(1)).astype(np.int64) << 32 | bit
-        for bit in range(len(population.segment_names))
-    ]
-    own = _table(keys, np.concatenate([np.zeros(0, np.int64), *pairs]), list(population.segment_names))
+    bits = np.arange(len(population.segment_names), dtype=np.uint32)
+    row, number = np.nonzero(people["segments"][:, None] >> bits & np.uint32(1))
+    table = _table(keys, row << 32 | number, list(population.segment_names))
+    if known:
+        table = _joined(keys, [table, *(each.table for each in known)])
     texts = {}
     for name, values in (("country", COUNTRIES), ("device", DEVICES)):
         codes = np.full(keys.size, -1, np.int64) if population.plain else people[name].astype(np.int64)
         texts[name] = Texts([value for value, _ in values], codes)
-    return Crowd(source, _joined(keys, [own, *(each.table for each in known)]), texts)
+    return Crowd(source, table, texts)
 
 
 def _joined(keys: NDArray[np.uint64], tables: Sequence[tb.Table]) -> tb.Table:
@@ -139,11 +139,13 @@ def _joined(keys: NDArray[np.uint64], tables: Sequence[tb.Table]) -> tb.Table:
         counts = np.diff(table.starts)
         kept = np.repeat(there, counts)
         parts.append(np.repeat(row, counts)[kept].astype(np.int64) << 32 | number[table.numbers[kept]])
-    return _table(keys, np.unique(np.concatenate(parts)), list(names))
+    pairs = np.sort(np.concatenate(parts))
+    fresh = np.ones(pairs.size, bool)
+    np.not_equal(pairs[1:], pairs[:-1], out=fresh[1:])
+    return _table(keys, pairs[fresh], list(names))
 
 
 def _table(keys: NDArray[np.uint64], pairs: NDArray[np.int64], names: list[str]) -> tb.Table:
-    """The table of pairs row << 32 | number; people without any stay in."""
-    ordered = np.sort(pairs)
-    starts = np.concatenate(([0], np.cumsum(np.bincount(ordered >> 32, minlength=keys.size)))).astype(np.int64)
-    return tb.Table(keys, starts, (ordered & _NUMBER).astype(np.int32), names)
+    """The table of pairs row << 32 | number, ascending, each once; people without any stay in."""
+    starts = np.concatenate(([0], np.cumsum(np.bincount(pairs >> 32, minlength=keys.size)))).astype(np.int64)
+    return tb.Table(keys, starts, (pairs & _NUMBER).astype(np.int32), names)

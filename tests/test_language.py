@@ -117,7 +117,7 @@ LEAVES = [
     ("os in [iOS]", Leaf("os", ("ios",))),
     ("language = FR", Leaf("language", ("fr",))),
     ("device = Phone", Leaf("device", ("phone",))),
-    ("category in [iab1-2, 150, v9i3On]", Leaf("category", ("IAB1-2", "150", "v9i3On"))),
+    ("category in [iab1-2, 150, v9i3On]", Leaf("category", ("IAB1-2", "150", "V9I3ON"))),
     ("size in [300X250]", Leaf("size", ("300x250",))),
     ("size one of [300x250]", Leaf("size", ("300x250",))),
     ("media none of [video]", Leaf("media", ("video",), True, True)),

@@ -111,7 +111,7 @@ _NAMED: Final[dict[str, tuple[str, ...]]] = {
     "position": POSITIONS,
 }  # fmt: skip
 _PATTERN: Final = {
-    "region": "r{:04d}",
+    "region": "R{:04d}",
     "city": "c{:05d}",
     "domain": "d{:05d}.example",
     "publisher": "p{:04d}",

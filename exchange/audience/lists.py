@@ -130,9 +130,7 @@ class Lists:
     Raises PeopleError for a file that is not a list, or of another ledger.
     """
 
-    def __init__(
-        self, folder: Path, salt: bytes, always: Mapping[str, Keys] | None = None, known: bool = True
-    ) -> None:
+    def __init__(self, folder: Path, salt: bytes, always: Mapping[str, Keys] | None = None, known: bool = True) -> None:
         self.folder, self.salt = folder, salt
         self.always = dict(always or {})
         self.next_ns = FAR_NS  # when the next version that is known comes into force

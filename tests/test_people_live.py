@@ -1,4 +1,4 @@
-"""People in the running exchange: the store, the lists and the rules, through the line, a server, restarts and replay."""
+"""People in the running exchange: store, lists and rules, through the line, a server, restarts and replay."""
 
 import asyncio
 import time
@@ -309,7 +309,7 @@ def test_a_list_imported_while_serving_comes_into_force_and_is_replayed(
     ledger = Ledger(folder / "L")
     whose = {int(lists.keys_of(v)[0]): v.version for v in lists.versions(folder / "L", salt(folder / "L"))}
     own = ledger.wins["flags"] & mk.FLAG_OWN != 0
-    rows = [row for row in zip(ledger.wins["ts_ns"], ledger.wins["person_key"], own, strict=True)][3:]
+    rows = list(zip(ledger.wins["ts_ns"], ledger.wins["person_key"], own, strict=True))[3:]
     assert {(ts >= valid_from[0], whose[int(key)]) for ts, key, _ in rows} == {(a, b) for a in (0, 1) for b in (1, 2)}
     for ts, key, mine in rows:
         assert mine == (whose[int(key)] == (2 if ts >= valid_from[0] else 1))

@@ -245,7 +245,7 @@ def imported(valid_from_ns: int, *people: str) -> None:
 
 def test_a_version_is_in_force_from_its_time_on_and_not_before(folder: Path) -> None:
     config = market(own_list=wrote("always.csv", "a"))
-    for at, people in ((0, ("u1",)), (10 * SECOND, ("u2",)), (20 * SECOND, ("u1", "u2"))):
+    for at, people in ((0, ("u1", "a")), (10 * SECOND, ("u2",)), (20 * SECOND, ("u1", "u2"))):
         imported(NOW_NS + at, *people)
     line = line_of(config, lists_known=False)
     line.change(Change("lists", keys={"Halle": 3}), NOW_NS - 2)

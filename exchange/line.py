@@ -351,7 +351,8 @@ class Line:
         self.venue.tick(now_ns)
         carry_out(self.venue, planned)
         self._take()
-        self.lists_due_ns = 0 if planned.lists is not None else self.lists_due_ns
+        if planned.lists is not None:
+            self.lists_due_ns = self.venue.renew_lists(int(self.venue.record["now_ns"][0]))
         for draft, new in zip(planned.drafts, offers, strict=True):
             first = int(draft.record["ad0"])
             self.offers[first : first + len(new)] = new

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from exchange import http, metrics
 from exchange import market as mk
 from exchange.auction.changes import Change
 from exchange.auction.venue import EVENT_COUNTS
 from exchange.audience.people import PeopleError
+from exchange.audience.table import warm_up
 from exchange.config import Config, ConfigError
 from exchange.fanout import Answer, Fanout
 from exchange.line import Line
@@ -95,6 +97,9 @@ class Live:
         self.line.eligible(opened)
         self.line.sampler.look(0)
         self.venue.event(mk.KIND_IMPRESSION, -1, 0, 0)
+        self.venue.mark_own("", nobody := np.zeros(0, np.uint64))
+        self.venue.forget_own("", nobody)
+        warm_up()
 
     async def stop(self) -> None:
         """Finish what is in flight, send the notices, close the journal."""

@@ -53,6 +53,12 @@ def _targeting(rounds: int) -> list[Result]:
     return targeting.results(rounds)
 
 
+def _people(rounds: int) -> list[Result]:
+    from bench import people
+
+    return people.measure(rounds)
+
+
 def _servers(*names: str) -> Callable[[int], list[Result]]:
     def run(rounds: int) -> list[Result]:
         from bench import servers
@@ -68,6 +74,7 @@ ITEMS: Final[dict[str, Callable[[int], list[Result]]]] = {
     "simulation": _simulation,
     "rules": _rules,
     "targeting": _targeting,
+    "people": _people,
     "journal": _journal,
     "servers": _servers("nobody", "local", "remote"),
 }

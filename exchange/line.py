@@ -22,6 +22,7 @@ from exchange.auction.floors import floor_of
 from exchange.auction.reasons import Sampler
 from exchange.auction.sell import endpoints_for
 from exchange.auction.venue import Venue
+from exchange.audience.lists import FAR_NS
 from exchange.audience.people import person_key
 from exchange.audience.query import SEG
 from exchange.config import ConfigError, Endpoint
@@ -195,8 +196,10 @@ class Line:
 
     def _know(self, opened: Opened, now_ns: int) -> None:
         """Before a sale: own lists that come into force, and what the request says of the person, if it is kept."""
-        if now_ns >= self.lists_due_ns:
-            self.lists_due_ns = self.venue.renew_lists(now_ns)
+        if self.lists_due_ns < FAR_NS:
+            clock_ns = max(now_ns, int(self.venue.record["now_ns"][0]))  # the sale's: it never goes back
+            if clock_ns >= self.lists_due_ns:
+                self.lists_due_ns = self.venue.renew_lists(clock_ns)
         known = self.venue.known
         if self.remembers and known is not None and opened.request.test != 1:
             key = int.from_bytes(opened.opportunities[:8], sys.byteorder)
@@ -335,7 +338,7 @@ class Line:
     def change(self, change: Change, now_ns: int) -> None:
         """Carry out a change of the market: the next request sees it. Raises ConfigError, and nothing has changed."""
         change = read_change(change)
-        planned = plan(self.venue, change)
+        planned = plan(self.venue, change, now_ns)
         try:
             offers = [[Offer(ad) for ad in ads] for ads in planned.ads]
         except ValueError as error:
@@ -348,6 +351,8 @@ class Line:
         self.venue.tick(now_ns)
         carry_out(self.venue, planned)
         self._take()
+        if planned.lists is not None:
+            self.lists_due_ns = self.venue.renew_lists(int(self.venue.record["now_ns"][0]))
         for draft, new in zip(planned.drafts, offers, strict=True):
             first = int(draft.record["ad0"])
             self.offers[first : first + len(new)] = new

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from exchange import http, metrics
 from exchange import market as mk
 from exchange.auction.changes import Change
 from exchange.auction.venue import EVENT_COUNTS
-from exchange.config import Config
+from exchange.audience.people import PeopleError
+from exchange.audience.table import warm_up
+from exchange.config import Config, ConfigError
 from exchange.fanout import Answer, Fanout
 from exchange.line import Line
 from exchange.links import BadToken, Links
@@ -47,7 +50,7 @@ class Live:
         self.folder = Path(config.folder) / config.exchange.ledger
         if config.people.rules_at_start and config.segment:
             renew_segments(config, time.time_ns())
-        self.venue, key = open_venue(config)
+        self.venue, key = open_venue(config, lists_known=False)
         self.line = Line(self.venue, key, Links(key, config.server.public_url))
         self.in_flight = 0
         self.listener: Listener | None = None
@@ -77,6 +80,7 @@ class Live:
         loop = asyncio.get_running_loop()
         self.loop = loop
         self._warm_up()
+        self._lists()
         self.fanout = Fanout(loop, self.config.endpoint, self.counters.endpoints)
         self.notices = Notices(loop, self.config.endpoint, self.config.server.notices_max, self.counters.notices)
         self.scrape = metrics.Metrics(self.counters, self._names(), self._gauges(), self._fetch)
@@ -93,6 +97,9 @@ class Live:
         self.line.eligible(opened)
         self.line.sampler.look(0)
         self.venue.event(mk.KIND_IMPRESSION, -1, 0, 0)
+        self.venue.mark_own("", nobody := np.zeros(0, np.uint64))
+        self.venue.forget_own("", nobody)
+        warm_up()
 
     async def stop(self) -> None:
         """Finish what is in flight, send the notices, close the journal."""
@@ -127,6 +134,7 @@ class Live:
         if not self.config.server.test_clock:
             self.line.tick(time.time_ns())
         self._index()
+        self._lists()
 
     def _flush(self) -> None:
         """Close the journal's open blocks; the disk is waited for in a thread, one at a time."""
@@ -158,6 +166,15 @@ class Live:
         self.line.change(change, now_ns)
         self.counters.changes += 1
         self._index()
+
+    def _lists(self) -> None:
+        """Make known the versions of own lists that were imported: which are known is an input, as any change."""
+        try:
+            unknown = {} if self.venue.lists is None else self.venue.lists.unknown()
+        except PeopleError as error:
+            raise ConfigError(str(error)) from None
+        if unknown:
+            self.change(Change("lists", keys=unknown))
 
     def _index(self) -> None:
         """Have the part of the index that is due built in a thread, one at a time; no match depends on it."""

@@ -236,7 +236,7 @@ METRICS: Final[tuple[Metric, ...]] = (
            "compare shares, not counts.",
            lambda c, n: c.campaign_reasons.items()),
     Metric("rentier_changes_total", "counter", (), "changes",
-           "Changes of campaigns carried out while serving; refused ones are not counted.",
+           "Changes of campaigns and own lists carried out while serving; refused ones are not counted.",
            lambda c, n: [((), c.changes)]),
     Metric("rentier_campaigns", "gauge", ("state",), "campaigns",
            "Campaigns of this run by state: alive, off_flight (before its start or past its end), paused, ended.",

@@ -24,10 +24,11 @@ from exchange.rent.names import Names, read_meta, salt, write_meta
 ROOM_MIN: Final = 1_024  # campaigns that may be added before memory is moved
 
 
-def open_venue(config: Config) -> tuple[Venue, bytes]:
+def open_venue(config: Config, lists_known: bool = True) -> tuple[Venue, bytes]:
     """A venue on the config's ledger folder, recovered to where its journal ends; and the ledger's salt.
 
-    Own lists, the people store and own shares of the population are loaded. Raises ConfigError, JournalError.
+    Own lists, the people store and own shares of the population are loaded. lists_known: whether the versions of own
+    lists that are there are known from the start, or come as changes. Raises ConfigError, JournalError.
     """
     folder = Path(config.folder) / config.exchange.ledger
     streams = ["auctions", "wins", "events"]
@@ -48,9 +49,12 @@ def open_venue(config: Config) -> tuple[Venue, bytes]:
     venue = Venue(config, journal, names, room=min(2 * campaigns + ROOM_MIN, config.server.campaigns_max))
     venue.record["config_version"] = names.id("config", config_hash(config))
     recover(venue, Ledger(folder))
-    load_people_of(venue, key)
-    before = read_meta(folder).get("budgets_nano", {})
-    write_meta(folder, meta_of(venue, before))
+    load_people_of(venue, key, lists_known)
+    before = read_meta(folder)
+    facts = meta_of(venue, before.get("budgets_nano", {}))
+    if venue.known is not None:
+        facts["people_versions"] = sorted({*before.get("people_versions", []), venue.known.version})
+    write_meta(folder, facts)
     return venue, key
 
 
@@ -98,7 +102,7 @@ def renew_segments(config: Config, now_ns: int) -> None:
         names.close()
 
 
-def load_people_of(venue: Venue, key: bytes) -> None:
+def load_people_of(venue: Venue, key: bytes, lists_known: bool = True) -> None:
     """Load what is known of people: segments, own lists in their versions, own shares. Raises ConfigError."""
     config = venue.config
     folder = Path(config.folder) / config.exchange.ledger
@@ -107,7 +111,7 @@ def load_people_of(venue: Venue, key: bytes) -> None:
         for name, keys in Population(config, key).mark_own(venue).items():
             always[name] = np.union1d(always.get(name, keys), keys)
     try:
-        venue.lists = Lists(folder, key, always)
+        venue.lists = Lists(folder, key, always, lists_known)
     except PeopleError as error:
         raise ConfigError(str(error)) from None
 

@@ -1,5 +1,6 @@
 """First-party lists in versions, and segments by rule: neither ever knows what came later."""
 
+import os
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -59,17 +60,58 @@ def test_the_list_in_force_is_the_last_one_valid_by_then(
         assert not following.advance(now), "said once"
 
 
-def test_a_list_imported_meanwhile_is_found_by_looking(tmp_path: Path) -> None:
+def test_a_list_imported_meanwhile_counts_from_when_it_is_known(tmp_path: Path) -> None:
     following = Lists(tmp_path, SALT)
-    assert not following.advance(100)
+    assert not following.unknown() and not following.advance(100)
     lists.add(tmp_path, SALT, "Halle", keys(5), 50)
-    assert not following.advance(100)
-    following.look()
+    lists.add(tmp_path, SALT, "Halle", keys(6), 120)
+    assert following.unknown() == {"Halle": 2}
+    assert not following.advance(100), "found is not yet known"
+    fresh = following.read({"Halle": 1}, 100)
+    assert not following.advance(100), "nor is what was read"
+    following.know(fresh)
     (change,) = following.advance(100)
     assert (change.version, change.added.tolist(), change.removed.tolist()) == (1, [5], [])
-    lists.versions(tmp_path, SALT)[0].path.unlink()
+    assert following.next_ns == lists.FAR_NS, "the second is not known"
+    following.know(following.read(following.unknown(), 110))
+    assert following.next_ns == lists.FAR_NS and not following.advance(110) and following.next_ns == 120
+    for version in lists.versions(tmp_path, SALT):
+        version.path.unlink()  # the people were read when the version became known: no sale waits for a disk
+    (change,) = following.advance(120)
+    assert (change.version, change.added.tolist(), change.removed.tolist()) == (2, [6], [5])
     with pytest.raises(PeopleError, match=r"is gone"):
-        lists.keys_of(following.now["Halle"])
+        following.advance(60)
+
+
+def test_what_is_not_there_or_damaged_is_not_known(tmp_path: Path) -> None:
+    following = Lists(tmp_path, SALT, known=False)
+    first = lists.add(tmp_path, SALT, "Halle", keys(5), 50)
+    with pytest.raises(PeopleError, match=r"list of Halle: version 2: expected one of .*lists"):
+        following.read({"Halle": 2}, 100)
+    with pytest.raises(PeopleError, match=r"list of Hall: version 1: expected one of .*lists"):
+        following.read({"Hall": 1}, 100)
+    first.path.write_bytes(first.path.read_bytes()[:-1])
+    for now in (49, 50):
+        with pytest.raises(PeopleError, match=r"000001\.list: .*damaged, import it again"):
+            following.read({"Halle": 1}, now)
+    assert not following.found and not following.advance(100)
+    lists.add(tmp_path, SALT, "Halle", keys(7), 60)
+    with pytest.raises(PeopleError, match=r"damaged"):
+        following.read({"Halle": 2}, 59)
+    following.know(following.read({"Halle": 2}, 60))  # imported again, and never to be in force
+    assert [change.added.tolist() for change in following.advance(60)] == [[7]]
+
+
+def test_looking_costs_nothing_while_nothing_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is listed twice for each time at which it changed: files may come within one tick of its clock."""
+    following, looks = Lists(tmp_path, SALT), []
+    look = following._look
+    monkeypatch.setattr(following, "_look", lambda: looks.append(1) or look())
+    lists.add(tmp_path, SALT, "Halle", keys(5), 50)
+    assert [following.unknown() for _ in range(4)] == [{"Halle": 1}, {"Halle": 1}, {}, {}] and len(looks) == 2
+    stamp = (tmp_path / "lists").stat()
+    os.utime(tmp_path / "lists", ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
+    assert [following.unknown() for _ in range(3)] == [{"Halle": 1}, {"Halle": 1}, {}] and len(looks) == 4
 
 
 def test_versions_and_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,13 @@ from exchange import awards
 from exchange.auction.ads import Ad
 from exchange.auction.stock import ENDED, PAUSED, Draft
 from exchange.auction.venue import Venue
+from exchange.audience.lists import Fresh
+from exchange.audience.people import PeopleError
 from exchange.config import Advertiser, Campaign, Config, ConfigError, convert
 from exchange.config.check import check
 from exchange.rent.names import note_budgets
 
-ACTIONS: Final = ("add_advertiser", "add", "change", "pause", "resume", "end", "refresh_models")
+ACTIONS: Final = ("add_advertiser", "add", "change", "pause", "resume", "end", "refresh_models", "lists")
 VALUES: Final = ("value_cpm", "value_click", "value_conversion")
 AT_START: Final = {  # keys of an advertiser that are carried out when a ledger is opened
     "own_list": "its people are loaded when the server starts",
@@ -32,7 +34,8 @@ class Change(Struct, forbid_unknown_fields=True):
 
     action: str  # one of ACTIONS
     campaign: str = ""  # advertiser/campaign; for `add` the advertiser
-    keys: dict[str, Any] = {}  # add_advertiser: [[advertiser]]; add, change: [[advertiser.campaign]]
+    # add_advertiser: [[advertiser]]; add, change: [[advertiser.campaign]]; lists: advertiser -> highest version known
+    keys: dict[str, Any] = {}
 
 
 class Plan(Struct):
@@ -43,6 +46,7 @@ class Plan(Struct):
     advertiser: Advertiser | None = None  # a new one
     drafts: list[Draft] = []
     rates: list[Any] | None = None  # what the click models say now
+    lists: Fresh | None = None  # versions of own lists
 
     @property
     def ads(self) -> list[list[Ad]]:
@@ -65,11 +69,13 @@ def read_change(change: Change) -> Change:
     return plain
 
 
-def plan(venue: Venue, change: Change) -> Plan:
+def plan(venue: Venue, change: Change, now_ns: int) -> Plan:
     """Read a change (plain, `read_change`) against the campaigns there are. Raises ConfigError; changes no sale."""
     action = change.action
     if action == "refresh_models":
         return Plan(action, rates=venue.models.ask())
+    if action == "lists":
+        return Plan(action, lists=_lists(venue, change, now_ns))
     if action == "add_advertiser":
         return _new_advertiser(venue, change)
     if action == "add":
@@ -87,6 +93,8 @@ def carry_out(venue: Venue, plan: Plan) -> None:
     stock = venue.stock
     if plan.rates is not None:
         venue.models.refresh(plan.rates)
+    if plan.lists is not None and venue.lists is not None:
+        venue.lists.know(plan.lists)
     if plan.advertiser is not None:
         stock.advertisers[plan.advertiser.name.lower()] = plan.advertiser
     _note(venue, plan.drafts)
@@ -104,6 +112,19 @@ def carry_out(venue: Venue, plan: Plan) -> None:
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------
+
+
+def _lists(venue: Venue, change: Change, now_ns: int) -> Fresh:
+    """The versions of own lists that are known from now on, read."""
+    if venue.lists is None or change.campaign or not change.keys:
+        raise ConfigError("lists: expected a ledger, no campaign, and keys: the highest version known by advertiser")
+    for advertiser, version in change.keys.items():
+        if type(version) is not int or version < 1:
+            raise ConfigError(f"lists: {advertiser} = {version!r}: expected the number of a version, at least 1")
+    try:
+        return venue.lists.read(change.keys, max(now_ns, int(venue.record["now_ns"][0])))
+    except PeopleError as error:
+        raise ConfigError(f"lists: {error}") from None
 
 
 def _advertiser(venue: Venue, name: str) -> Advertiser:

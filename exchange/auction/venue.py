@@ -99,11 +99,13 @@ class Venue(Building):
 
     def close(self) -> None:
         """Close the journal and the names: every row is then in a closed, checksummed block."""
-        if self.known is not None:
-            self.known.save()
-        if self.journal is not None:
-            self.journal.close()
-        self.names.close()
+        try:
+            if self.known is not None:
+                self.known.save()
+        finally:
+            if self.journal is not None:
+                self.journal.close()
+            self.names.close()
 
     def rows_written(self) -> dict[str, int]:
         """Rows appended per stream since the venue was built."""

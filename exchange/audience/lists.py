@@ -71,13 +71,17 @@ def versions(folder: Path, salt: bytes, advertiser: str | None = None) -> list[V
     Raises PeopleError for a file that is not one, or that was written under another salt.
     """
     found = []
-    for path in sorted((folder / FOLDER).glob(f"{_stem(advertiser) if advertiser else '*'}.*.list")):
-        facts = kept.facts_of(path, MAGIC)
-        if facts["salt"] != mark_of(salt):
-            raise PeopleError(f"{path}: written under another salt: expected the one that belongs to this ledger")
-        shape = facts["arrays"][0]
-        found.append(Version(facts["advertiser"], facts["version"], facts["valid_from_ns"], shape[2], path))
+    for path in (folder / FOLDER).glob(f"{_stem(advertiser) if advertiser else '*'}.*.list"):
+        found.append(_version(path, salt))
     return sorted(found, key=lambda each: (each.advertiser, each.valid_from_ns, each.version))
+
+
+def _version(path: Path, salt: bytes) -> Version:
+    """What a file says of itself."""
+    facts = kept.facts_of(path, MAGIC)
+    if facts["salt"] != mark_of(salt):
+        raise PeopleError(f"{path}: written under another salt: expected the one that belongs to this ledger")
+    return Version(facts["advertiser"], facts["version"], facts["valid_from_ns"], facts["arrays"][0][2], path)
 
 
 def in_force(found: Iterable[Version], now_ns: int) -> Version | None:
@@ -112,22 +116,93 @@ def _stem(advertiser: str) -> str:
     return blake2b(advertiser.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-class Lists:
-    """The lists of a ledger as time goes on. `always`: people on an advertiser's list whatever the versions say."""
+def _without(these: Keys, those: Keys) -> Keys:
+    """These but for those; all ascending, each once, which makes it ten times as fast as numpy's own."""
+    if not those.size:
+        return these.copy()  # what is read of a file may not be written to: to numba that is another type
+    place = np.searchsorted(those, these)
+    place[place == those.size] = 0
+    left: Keys = these[those[place] != these]
+    return left
 
-    def __init__(self, folder: Path, salt: bytes, always: Mapping[str, Keys] | None = None) -> None:
+
+class Fresh(Struct):
+    """Versions of some advertisers' lists, and the people of those that are or will be in force."""
+
+    found: dict[str, list[Version]]
+    people: dict[Version, Keys]
+
+
+class Lists:
+    """The lists of a ledger as time goes on. `always`: people on an advertiser's list whatever the versions say.
+
+    Which versions are known is what the caller says by `know`; those of the start (`known`: all there are) count too.
+    Raises PeopleError for a file that is not a list, or of another ledger.
+    """
+
+    def __init__(self, folder: Path, salt: bytes, always: Mapping[str, Keys] | None = None, known: bool = True) -> None:
         self.folder, self.salt = folder, salt
         self.always = dict(always or {})
         self.next_ns = FAR_NS  # when the next version that is known comes into force
         self.now: dict[str, Version] = {}  # in force
+        self.found: dict[str, list[Version]] = {}  # known
         self._keys: dict[str, Keys] = {}
-        self.look()
+        self._read: dict[Version, Keys] = {}  # read when they became known
+        self._there: dict[Path, Version] = {}
+        self._stamps = (-1, -1)  # of the folder, when it was looked at last and before
+        if known:
+            for version in versions(folder, salt):
+                self.found.setdefault(version.advertiser, []).append(version)
 
-    def look(self) -> None:
-        """Look for versions that were imported since; `advance` then brings them into force."""
-        self.found: dict[str, list[Version]] = {}
-        for version in versions(self.folder, self.salt):
-            self.found.setdefault(version.advertiser, []).append(version)
+    def unknown(self) -> dict[str, int]:
+        """The highest version of each advertiser who has one that is not known. Cheap while nothing is imported."""
+        try:
+            stamp = (self.folder / FOLDER).stat().st_mtime_ns
+        except FileNotFoundError:
+            return {}
+        if self._stamps == (stamp, stamp):
+            return {}
+        # Looked at twice per stamp: what is imported just after the first look may have the same one.
+        self._stamps = (stamp, self._stamps[0])
+        highest: dict[str, int] = {}
+        for version in self._look():
+            highest[version.advertiser] = max(version.version, highest.get(version.advertiser, 0))
+        return {advertiser: n for advertiser, n in highest.items() if n > self._last(advertiser)}
+
+    def read(self, upto: Mapping[str, int], now_ns: int) -> Fresh:
+        """Read the versions of these advertisers up to the given ones, for use from `now_ns` on; changes nothing.
+
+        Raises PeopleError where one is not there, or what is needed of it is damaged.
+        """
+        fresh, there = Fresh({}, {}), self._look()
+        for advertiser, version in upto.items():
+            last = max(version, self._last(advertiser))
+            mine = [each for each in there if each.advertiser == advertiser and each.version <= last]
+            if len(mine) != last:
+                raise PeopleError(f"list of {advertiser}: version {last}: expected one of {self.folder / FOLDER}")
+            first = in_force(mine, now_ns)
+            fresh.found[advertiser] = mine
+            for each in mine:
+                if each.valid_from_ns > now_ns or (each == first and each != self.now.get(advertiser)):
+                    fresh.people[each] = self._read[each] if each in self._read else keys_of(each)
+        return fresh
+
+    def know(self, fresh: Fresh) -> None:
+        """From now on these versions are known; `advance` brings them into force."""
+        self.found.update(fresh.found)
+        others = {each: keys for each, keys in self._read.items() if each.advertiser not in fresh.found}
+        self._read = {**others, **fresh.people}
+
+    def _look(self) -> list[Version]:
+        """All versions that are there; a file is never changed, so each is asked once."""
+        for path in (self.folder / FOLDER).glob("*.*.list"):
+            if path not in self._there:
+                self._there[path] = _version(path, self.salt)
+        return list(self._there.values())
+
+    def _last(self, advertiser: str) -> int:
+        """The highest known version of an advertiser; 0 = none."""
+        return max((each.version for each in self.found.get(advertiser, ())), default=0)
 
     def advance(self, now_ns: int) -> Sequence[Change]:
         """Bring into force what is valid at `now_ns`: who comes on and who goes off each list that changes."""
@@ -137,9 +212,9 @@ class Lists:
             if version == self.now.get(advertiser):
                 continue
             before = self._keys.get(advertiser, np.zeros(0, np.uint64))
-            after = np.zeros(0, np.uint64) if version is None else keys_of(version)
+            after = np.zeros(0, np.uint64) if version is None else self._people(version)
             stay = self.always.get(advertiser, np.zeros(0, np.uint64))
-            added, removed = np.setdiff1d(after, before), np.setdiff1d(before, after)
+            added, removed = _without(after, before), _without(before, after)
             self._keys[advertiser] = after
             if version is None:
                 del self.now[advertiser]
@@ -149,10 +224,15 @@ class Lists:
                 Change(
                     advertiser,
                     0 if version is None else version.version,
-                    np.setdiff1d(added, stay),
-                    np.setdiff1d(removed, stay),
+                    _without(added, stay),
+                    _without(removed, stay),
                 )
             )
         later = [v.valid_from_ns for mine in self.found.values() for v in mine if v.valid_from_ns > now_ns]
         self.next_ns = min(later, default=FAR_NS)
         return changes
+
+    def _people(self, version: Version) -> Keys:
+        """The people of a version that comes into force: as read when it became known."""
+        found = self._read.pop(version, None)
+        return keys_of(version) if found is None else found

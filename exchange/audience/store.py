@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from exchange.audience import query as qy
 from exchange.audience.people import PEOPLE_MAX, SEGMENTS_MAX
 from exchange.audience.vocabulary import OTHER
-from exchange.memory import at
+from exchange.memory import at, prefetch
 
 PEOPLE: Final = np.dtype(
     [
@@ -35,6 +35,7 @@ SLOT: Final = np.dtype([("key", "u8"), ("run", "u4")])  # run: where it begins i
 LOAD_MAX: Final = 0.6
 LOAD_NEW: Final = 0.5
 SIZE_MIN: Final = 64
+AHEAD: Final = 24  # slots: how far ahead memory is asked for
 POOL_MIN: Final = 1 << 10
 POOL_MAX: Final = 1 << 32  # numbers in all runs: an offset is a uint32
 FULL: Final = 0  # people_max or segments_max is reached
@@ -44,9 +45,7 @@ GROW: Final = 3  # no room for one more person, or run
 _COUNT_BITS: Final = 10
 _COUNT: Final = (1 << _COUNT_BITS) - 1  # SEGMENTS_MAX fits
 _SHARED_MAX: Final = (1 << (31 - _COUNT_BITS)) - 1  # beyond it a run is kept until the pool is squeezed
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_32 = np.uint64(32)
-_NO_KEY = np.uint64(0)
+_GOLDEN, _32, _NO_KEY = np.uint64(0x9E3779B97F4A7C15), np.uint64(32), np.uint64(0)
 
 
 @njit(cache=True, nogil=True)
@@ -216,8 +215,7 @@ def load(s, keys, starts, numbers, seen):  # type: ignore[no-untyped-def]
         if pool[run] >> _COUNT_BITS < _SHARED_MAX:
             pool[run] += np.int32(1 << _COUNT_BITS)
         slot = -1 - slot_of(s, keys[p])
-        people[slot].key = keys[p]
-        people[slot].run = np.uint32(run)
+        people[slot].key, people[slot].run = keys[p], np.uint32(run)
         s.used += 1
 
 
@@ -239,6 +237,9 @@ def squeeze(s, old):  # type: ignore[no-untyped-def]
     pool, people = carray(at(s.pool), s.pool_size, np.int32), carray(at(s.people), s.size, SLOT)
     to = np.int64(1)
     for slot in range(s.size):
+        soon = old.ctypes.data + 4 * np.int64(people[min(slot + AHEAD, s.size - 1)].run)  # runs lie in no order
+        prefetch(soon)
+        prefetch(soon + 64)
         run = np.int64(people[slot].run)
         if run == 0:
             continue

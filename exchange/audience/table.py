@@ -255,6 +255,16 @@ class Known:
             write(self.folder / LEARNT, self.salt, table_of(self._learnt, self.vocabulary))
 
 
+def warm_up() -> None:
+    """Call the kernels of a store once, so that none is loaded or compiled while a request waits."""
+    store = Store()
+    for key in range(1, store.people.size):  # the table grows
+        store.remember(key, (2, 3))
+        store.remember(key, (4,))
+    store._grow(store.pool.size)  # and the pool is squeezed
+    store.everyone()
+
+
 def bytes_per_person(table: Table) -> tuple[float, float]:
     """Bytes that a person costs in memory: of the table of keys, and of the runs of segments that people share."""
     if not len(table):

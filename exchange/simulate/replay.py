@@ -16,11 +16,15 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.changes import Change
+from exchange.auction.venue import Venue
+from exchange.audience.kept import facts_of
+from exchange.audience.table import MAGIC, STORE
 from exchange.config import Config, ConfigError
 from exchange.line import Given, Line
 from exchange.links import BadToken, Links
 from exchange.opening import open_venue
 from exchange.rent.ledger import Ledger
+from exchange.rent.names import read_meta
 
 STREAMS: Final = ("auctions", "bids", "wins", "events")
 
@@ -37,22 +41,25 @@ class Difference(Struct):
 
 
 class Replayed(Struct):
-    """What a replay compared."""
+    """What a replay compared; `note` is what explains differences, if anything is known to."""
 
     inputs: int
     rows: dict[str, int]
     differences: list[Difference]
+    note: str = ""
 
 
 def replay(config: Config, ledger: Ledger, folder: Path) -> int:
     """Feed the inputs of `ledger` to a fresh exchange that writes to `folder`. Returns the number of inputs."""
     config = deepcopy(config)
     config.exchange.ledger = str(folder)
-    venue, key = open_venue(config)
-    line = Line(venue, key, Links(key, config.server.public_url))
+    venue, line = _open(config)
     n = 0
     for record in ledger.inputs():
         n += 1
+        if record.snapshot_version < venue.record["snapshot_version"][0]:  # a restart: it began with the config again
+            venue.close()
+            venue, line = _open(config)
         if record.kind == mk.KIND_REQUEST:
             opened_ns, body, answers = msgspec.msgpack.decode(record.payload)
             given = [Given(endpoint, result, answer) for endpoint, result, answer in answers]
@@ -73,6 +80,12 @@ def replay(config: Config, ledger: Ledger, folder: Path) -> int:
     return n
 
 
+def _open(config: Config) -> tuple[Venue, Line]:
+    """A fresh exchange where the ledger ends; of own lists it knows what the inputs say."""
+    venue, key = open_venue(config, lists_known=False)
+    return venue, Line(venue, key, Links(key, config.server.public_url))
+
+
 def compare(config: Config, path: Path) -> Replayed:
     """Replay the ledger at `path` and compare all its rows. Raises ConfigError when it holds no inputs."""
     ledger = Ledger(path)
@@ -80,7 +93,7 @@ def compare(config: Config, path: Path) -> Replayed:
         raise ConfigError(f'{path}: no inputs to replay; serve with [exchange] journal = "full"')
     with tempfile.TemporaryDirectory(prefix="rentier-replay-") as name:
         folder = Path(name)
-        for file in ("names.tsv", "salt", "people.store"):  # what requests said of people, they say again
+        for file in ("names.tsv", "salt", STORE):  # what requests said of people, they say again
             if (path / file).is_file():
                 shutil.copy(path / file, folder / file)
         if (path / "lists").is_dir():
@@ -89,7 +102,16 @@ def compare(config: Config, path: Path) -> Replayed:
         again = Ledger(folder)
         rows = {stream: int(getattr(ledger, stream).size) for stream in STREAMS}
         found = [d for stream in STREAMS for d in _differences(stream, getattr(ledger, stream), getattr(again, stream))]
-    return Replayed(n, rows, found)
+    return Replayed(n, rows, found, _note(path) if found else "")
+
+
+def _note(path: Path) -> str:
+    """Why a replay of a ledger could not be exact: the people store is not the one of its runs; "" = not for that."""
+    ran = read_meta(path).get("people_versions", [])
+    now = facts_of(path / STORE, MAGIC)["version"] if (path / STORE).is_file() else 0
+    if set(ran) <= {now}:
+        return ""
+    return f"{path / STORE} has version {now}, the ledger was written with {', '.join(map(str, ran))}"
 
 
 def _differences(stream: str, old: Any, new: Any) -> list[Difference]:
@@ -116,4 +138,6 @@ def render(found: Replayed) -> str:
     lines = [f"replay: {found.inputs} inputs, {sum(found.rows.values())} rows, {len(found.differences)} differences"]
     for d in found.differences:
         lines.append(f"  {d.stream} row {d.row} (seq {d.seq}): {d.field} was {d.expected}, now {d.found}")
+    if found.note:
+        lines.append(f"  {found.note}")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ import numpy as np
 from exchange import bidding, compiled
 from exchange import market as mk
 from exchange.auction import limits
+from exchange.audience.table import warm_up
 from exchange.config import parse_config
 from exchange.line import Given, Line
 from exchange.links import Links
@@ -88,4 +89,6 @@ def _live(text: str, folder: str) -> None:
             venue.event(kind, int(sold["serial"]), int(sold["auction_id"]), now_ns)
         venue.tick(now_ns + mk.NANO)
         venue.grow()
+        venue.forget_own("", np.zeros(0, np.uint64))
+        warm_up()
         venue.close()

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.changes import Change
+from exchange.auction.venue import Venue
 from exchange.config import Config, ConfigError
 from exchange.line import Given, Line
 from exchange.links import BadToken, Links
@@ -48,11 +49,13 @@ def replay(config: Config, ledger: Ledger, folder: Path) -> int:
     """Feed the inputs of `ledger` to a fresh exchange that writes to `folder`. Returns the number of inputs."""
     config = deepcopy(config)
     config.exchange.ledger = str(folder)
-    venue, key = open_venue(config)
-    line = Line(venue, key, Links(key, config.server.public_url))
+    venue, line = _opened(config)
     n = 0
     for record in ledger.inputs():
         n += 1
+        if record.snapshot_version < venue.record["snapshot_version"][0]:  # a restart began with the config again
+            venue.close()
+            venue, line = _opened(config)
         if record.kind == mk.KIND_REQUEST:
             opened_ns, body, answers = msgspec.msgpack.decode(record.payload)
             given = [Given(endpoint, result, answer) for endpoint, result, answer in answers]
@@ -71,6 +74,12 @@ def replay(config: Config, ledger: Ledger, folder: Path) -> int:
             venue.targets.catch_up()
     venue.close()
     return n
+
+
+def _opened(config: Config) -> tuple[Venue, Line]:
+    """The market of the config, with what its ledger knows."""
+    venue, key = open_venue(config)
+    return venue, Line(venue, key, Links(key, config.server.public_url))
 
 
 def compare(config: Config, path: Path) -> Replayed:

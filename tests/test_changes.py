@@ -538,3 +538,17 @@ creative = [{{ id = "ad", w = 300, h = 250, image = "https://acme.example/ad.png
         line.change(Change("change", "acme/always", {key: None}), NOW_NS)
     assert ask(line, NOW_NS) == "always"
     line.venue.close()
+
+
+@pytest.mark.parametrize(
+    ("audiences", "said"),
+    [
+        ('a = "@b"\nb = "@a"', "audiences.a: in @a in @b: 1:1: @b refers to itself"),
+        ('a = "contry in [FR]"', "audiences.a: 1:1: unknown"),
+    ],
+)
+def test_an_audience_that_nobody_asks_for_is_read_at_start(tmp_path: Path, audiences: str, said: str) -> None:
+    """A circle or a slip of the pen shows before the first target that names it."""
+    with pytest.raises(ConfigError) as refused:
+        line_of(f"[audiences]\n{audiences}\n[exchange]\nledger = {json.dumps(str(tmp_path / 'ledger'))}\n")
+    assert said in str(refused.value)

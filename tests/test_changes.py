@@ -489,3 +489,66 @@ def test_a_new_budget_leaves_index_and_creatives_as_they_are(tmp_path: Path) -> 
     assert (programs.n_clauses, ads.table.used, ads.tags.used, line.venue.targets.vocabulary.version) == before
     assert line.venue.stock.values.used == 2
     line.venue.close()
+
+
+def test_a_replay_begins_with_the_config_where_the_exchange_did(tmp_path: Path) -> None:
+    """Two runs on one ledger, each with changes of its own, also the same ones: what was changed is gone between."""
+    text = f"""
+[exchange]
+ledger = {json.dumps(str(tmp_path / "ledger"))}
+journal = "full"
+[[advertiser]]
+name = "acme"
+[[advertiser.campaign]]
+name = "always"
+value_cpm = 2.0
+creative = [{{ id = "ad", w = 300, h = 250, image = "https://acme.example/ad.png" }}]
+"""
+    brand = Change("add_advertiser", keys={"name": "brand", "campaign": [brief("first", value_cpm=5.0)]})
+    config = parse_config(text)
+    for run, change in enumerate((brand, brand, Change("pause", "acme/always"), Change("pause", "acme/always"))):
+        line, now_ns = line_of(text), NOW_NS + run * 100 * SECOND
+        assert ask(line, now_ns) == "always"
+        line.change(change, now_ns + SECOND)
+        assert ask(line, now_ns + 2 * SECOND) == ("first" if change is brand else None)
+        line.venue.close()
+    assert compare(config, tmp_path / "ledger").differences == []
+    assert reconcile(Ledger(tmp_path / "ledger")).differences == []
+
+
+def test_none_takes_any_limit_off(tmp_path: Path) -> None:
+    """Flight dates and caps, as budgets."""
+    line = line_of(
+        f"""
+[exchange]
+ledger = {json.dumps(str(tmp_path / "ledger"))}
+[[advertiser]]
+name = "acme"
+[[advertiser.campaign]]
+name = "always"
+value_cpm = 2.0
+creative = [{{ id = "ad", w = 300, h = 250, image = "https://acme.example/ad.png" }}]
+"""
+    )
+    limits: dict[str, Any] = {"start": "2090-01-01", "end": "2020-01-01", "cap": {"total": 1}}
+    for key, value in limits.items():
+        assert ask(line, NOW_NS) == "always"
+        line.change(Change("change", "acme/always", {key: value}), NOW_NS)
+        assert ask(line, NOW_NS) is None, key
+        line.change(Change("change", "acme/always", {key: None}), NOW_NS)
+    assert ask(line, NOW_NS) == "always"
+    line.venue.close()
+
+
+@pytest.mark.parametrize(
+    ("audiences", "said"),
+    [
+        ('a = "@b"\nb = "@a"', "audiences.a: in @a in @b: 1:1: @b refers to itself"),
+        ('a = "contry in [FR]"', "audiences.a: 1:1: unknown"),
+    ],
+)
+def test_an_audience_that_nobody_asks_for_is_read_at_start(tmp_path: Path, audiences: str, said: str) -> None:
+    """A circle or a slip of the pen shows before the first target that names it."""
+    with pytest.raises(ConfigError) as refused:
+        line_of(f"[audiences]\n{audiences}\n[exchange]\nledger = {json.dumps(str(tmp_path / 'ledger'))}\n")
+    assert said in str(refused.value)

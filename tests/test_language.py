@@ -223,7 +223,14 @@ def test_leaves_as_text(leaf, text):
             assert holds(parse(text), view) == holds(leaf, view), view
 
 
+def test_a_country_is_called_as_in_requests() -> None:
+    """UK is GB on both sides."""
+    for text in ("country in [UK]", "country = uk", "country = GB"):
+        assert parse(text) == Leaf("country", ("GB",))
+
+
 REFUSED = [
+    ("domain under [.example.org]", "1:15: domain `.example.org`: expected a domain without"),
     ("country in [FRA]", "1:13: country `FRA`: expected two letters"),
     ("country FR", "1:9: after `country` `FR`: expected in | not in | = | != | is missing | is present"),
     ("country one of [FR]", "1:9: after `country` `one`: expected in | not in"),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 
 from exchange import market as mk
 from exchange.__main__ import main
+from exchange.auction.changes import Change
 from exchange.auction.reasons import REASONS, Sampler, sample
 from exchange.config import parse_config
 from exchange.explain.reasons import Case, Reasons
@@ -113,6 +114,17 @@ def test_of_several_clauses_the_furthest_is_to_blame(line: Line) -> None:
     assert reason(device={"devicetype": 4}, user=None) == "target_country"
     assert reason(device=belgium) == "asked"
     assert reason(device=belgium, user=None, imp=[{"id": "1", "banner": {"w": 9, "h": 9}}]) == "no_creative_fits"
+
+
+def test_what_has_ended_is_not_called_paused(tmp_path: Path) -> None:
+    """The sample knows pause from end."""
+    line = opened_line(tmp_path, config_text())
+    for action, reason in (("pause", "paused"), ("end", "ended")):
+        line.change(Change(action, line.venue.campaign_names[0]), NOW_NS)
+        line._load(line.open(json.dumps(request(test=1)).encode(), NOW_NS))
+        counts = np.zeros((CAMPAIGNS_MAX, len(REASONS)), np.int64)
+        sample(line.venue.record, line.venue.campaigns, counts, 0, 1)
+        assert REASONS[int(np.flatnonzero(counts[0])[0])] == reason
 
 
 MANY = 90

@@ -69,6 +69,8 @@ class World:
             if rng.random() < 0.2:
                 pairs[0] = (pairs[0][1], pairs[0][1])
             return Leaf(attribute.name, tuple(pairs), False, missing)
+        if rng.random() < 0.15:  # is missing, is present
+            return Leaf(attribute.name, (), missing, not missing)
         n = rng.choice([1, 1, 2, 3, 9, 30]) if attribute.name != "under" else 1
         chosen = {self.value(attribute, self.values) for _ in range(n)}
         return Leaf(attribute.name, tuple(sorted(chosen)), rng.random() < 0.4, missing)
@@ -188,6 +190,28 @@ def test_match_is_brute_force(form: str, verify_ns: int | None) -> None:
         found += sum(market.check() for _ in range(8))
         pairs += market.pairs
     assert found > 500
+
+
+@pytest.mark.parametrize("form", TUNINGS)
+@pytest.mark.parametrize(
+    "attribute", [each for each in NAMES if each.level != "advertiser"], ids=lambda each: each.name
+)
+def test_is_missing_where_no_target_names_a_value(attribute: Any, form: str) -> None:
+    """`is missing` refuses every stated value, also where it is the only question about the attribute."""
+    pairs = ((-(2**60), 2**60),) if attribute.kind == NUMBER else ()
+    values = {NUMBER: 7, HOURS: 7, SET: {"a", "b"}}
+    stated = {"domain": "a.org"} if attribute.name == "under" else {attribute.name: values.get(attribute.kind, "a.org")}
+    targets = Targets(3, 1, QUERY_MAX, TUNINGS[form])
+    missing = Leaf(attribute.name, (), False, True)
+    present = Leaf(attribute.name, pairs, attribute.kind != NUMBER, False)
+    for campaign, leaves in enumerate([(missing,), (present,), ()]):
+        targets.put(campaign, Target("", EVERYONE.tree, (Clause(leaves),)))
+        targets.alive[0] |= np.uint64(1 << campaign)
+    for settled in (False, True):
+        if settled:
+            targets.settle()
+        assert ask(targets, stated) == {1, 2}
+        assert ask(targets, {}) == {0, 2}
 
 
 def live(market: Market, steps: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from exchange import market as mk
 from exchange.auction.tables import Table
-from exchange.audience.language import TargetError, read_target
+from exchange.audience.language import TargetError, parse, read_target
 from exchange.audience.target import And, Clause, Leaf, Target, leaves_of
 from exchange.audience.targets import Targets
 from exchange.config import Advertiser, Campaign, Config, ConfigError, Creative
@@ -93,7 +93,15 @@ def target_of(text: str, audiences: dict[str, str], where: str, relative: bool) 
 
 
 def put_others(config: Config, targets: Targets) -> tuple[dict[int, int], int]:
-    """Add the targets of reserves and endpoints. Returns the numbers by reserve, and that of the first endpoint."""
+    """Add the targets of reserves and endpoints. Returns the numbers by reserve, and that of the first endpoint.
+
+    Raises ConfigError for one that cannot be read, or a named audience that cannot, asked for or not.
+    """
+    for name, text in config.audiences.items():
+        try:
+            parse(text, config.audiences)
+        except TargetError as error:
+            raise ConfigError(f"audiences.{name}: {error}") from None
     reserved = {}
     for ix, reserve in enumerate(config.auction.reserve):
         if reserve.target:

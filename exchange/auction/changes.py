@@ -23,6 +23,7 @@ from exchange.rent.names import note_budgets
 
 ACTIONS: Final = ("add_advertiser", "add", "change", "pause", "resume", "end", "refresh_models", "lists")
 VALUES: Final = ("value_cpm", "value_click", "value_conversion")
+LIMITS: Final = frozenset(("cap", "start", "end"))  # what None takes off, besides the keys that may be None
 AT_START: Final = {  # keys of an advertiser that are carried out when a ledger is opened
     "own_list": "its people are loaded when the server starts",
     "own_share": "the people it is drawn from are those of a simulation",
@@ -203,6 +204,9 @@ def _changed(venue: Venue, ix: int, keys: dict[str, Any]) -> Draft:
     if any(keys.get(key) is not None for key in VALUES):
         wanted |= dict.fromkeys(VALUES)
     wanted |= keys
+    for key in LIMITS.intersection(wanted):
+        if wanted[key] is None:
+            del wanted[key]  # as in a config that does not name it
     same = wanted["rule"] == before.rule
     given = keys.get("knobs", {})
     if isinstance(given, dict) and (same or "knobs" not in keys):

@@ -15,6 +15,7 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.auction.limits import admitted, held_out, refused, spendable, turn
 from exchange.auction.sell import relate
+from exchange.auction.stock import ENDED as FOR_GOOD
 from exchange.auction.venue import Venue
 from exchange.audience import query as qy
 from exchange.audience import targets as tg
@@ -53,7 +54,7 @@ def why(v, audience, campaigns, o, q, c):  # type: ignore[no-untyped-def]
     alive = carray(st.at(audience.alive), audience.n_words, np.uint64)
     if not alive[c >> 6] >> np.uint64(c & 63) & np.uint64(1):
         if me.paused:
-            return PAUSED
+            return ENDED if me.paused == FOR_GOOD else PAUSED
         if v.now_ns < me.start_ns or v.now_ns >= me.end_ns:
             return FLIGHT
         return BUDGET if me.available <= 0 else ENDED

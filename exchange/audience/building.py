@@ -132,11 +132,10 @@ def _one_include(steps, pool, leaf_bit, leaf_step, n_in, used, lines, slot_bit):
 @njit(cache=True, nogil=True)
 def _plan(n_in, n_out, values, text, narrow, often, n_rows, n_lists):  # type: ignore[no-untyped-def]
     """Give values that are met often a row, the others a list. Returns rows and entries of lists by now, and how many
-    values are mentioned at all, and how many by an include leaf."""
-    mentioned = included = 0
+    values are mentioned at all."""
+    mentioned = 0
     for v in range(n_in.size):
         mentioned += n_in[v] + n_out[v] > 0
-        included += n_in[v] > 0
     every = mentioned <= narrow
     for v in range(n_in.size):
         met = n_in[v] + n_out[v]
@@ -159,7 +158,7 @@ def _plan(n_in, n_out, values, text, narrow, often, n_rows, n_lists):  # type: i
             value.n_out = n_out[v]
         value.first = n_lists
         n_lists += np.int64(value.n_in) + np.int64(value.n_out)
-    return n_rows, n_lists, mentioned, included
+    return n_rows, n_lists, mentioned
 
 
 @njit(cache=True, nogil=True)
@@ -276,12 +275,14 @@ class Builder:
         often = 0 if self.small else max(tuning.row_least, self.words // tuning.row_share)
         narrow = tuning.narrow if text and not self.small else size
         planned = _plan(n_in, n_out, values, text, narrow, often, self.n_rows, self.n_lists)
-        self.n_rows, self.n_lists, mentioned, included = map(int, planned)
+        self.n_rows, self.n_lists, mentioned = map(int, planned)
         if not text and not self.small and mentioned <= tuning.alone:
             self.arrays[f"single {name}"] = fill["single"] = single = np.zeros(size, np.int32)
             self.n_rows = int(_alone(n_in, n_out, single, self.n_rows))
             column["single"] = single.ctypes.data
-        column["includes"] = included > 0
+        # an include leaf without values (`is missing`) too: no stated value meets it
+        included = bool((source.steps["flags"][fill["step"]][used != 0] & NEGATED == 0).any())
+        column["includes"] = included
         column["default"] = self._new_rows(1) if included else ONES
         column["size"], column["values"] = size, values.ctypes.data
         self.arrays[f"values {name}"] = values

@@ -34,6 +34,7 @@ ELSEWHERE: Final = {
     "segment": "seg", "segments": "seg", "site": "domain", "bundle": "app", "geo": "country", "format": "media",
     "to": "and", "null": "missing",
 }  # fmt: skip
+_COUNTRIES: Final = {"UK": "GB"}  # as a request's country is read (openrtb/countries.py)
 
 
 class TargetError(ValueError):
@@ -166,15 +167,15 @@ class Reader:
         if name == "country":
             if not re.fullmatch("[A-Za-z]{2}", text):
                 self.fail(token, f"country `{text}`: expected two letters (ISO 3166-1 alpha-2), such as FR")
-            return text.upper()
+            return _COUNTRIES.get(text.upper(), text.upper())
         if name == "language":
             if not re.fullmatch("[A-Za-z]{2}", text):
                 self.fail(token, f"language `{text}`: expected two letters (ISO 639-1), such as fr")
             return text.lower()
         if name in ("domain", "under"):
             text = bare_domain(text)
-            if not text or re.search(r"[/\s:]", text):
-                self.fail(token, f"domain `{token.text}`: expected a domain without scheme, port and path")
+            if not text or re.search(r"[/\s:]", text) or text.startswith("."):
+                self.fail(token, f"domain `{token.text}`: expected a domain without scheme, port, path and leading dot")
             return text
         if name == "size":
             found = SIZE.fullmatch(text.lower())

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
@@ -119,7 +119,10 @@ def _by_deposit(bits, mask):  # type: ignore[no-untyped-def]
     return _deposit(bits, mask)
 
 
-HAS_DEPOSIT: Final = "+bmi2" in get_host_cpu_features().split(",")
+_FEATURES: Final = (
+    get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+)  # as numba takes them
+HAS_DEPOSIT: Final = "+bmi2" in _FEATURES.split(",")
 spread = _by_deposit if HAS_DEPOSIT else njit(cache=True, nogil=True)(spread_by_bit)
 
 

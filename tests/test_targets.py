@@ -37,6 +37,8 @@ TUNINGS = {
     "as it is": Tuning(),
     "every value a row": Tuning(small_words=0, narrow=1 << 20, row_least=0, row_share=1 << 20),
     "lists only": Tuning(small_words=0, narrow=0, alone=0, row_least=1 << 20),
+    "packed rows": Tuning(small_words=0, packed=0, row_least=0, row_share=1 << 20),
+    "packed lists": Tuning(small_words=0, packed=0, narrow=0, row_least=3, row_share=1 << 20),
     "lists and rows": Tuning(small_words=0, narrow=2, alone=4, row_least=3, row_share=1 << 20, edges=3),
     "small": Tuning(small_words=1 << 20),
 }

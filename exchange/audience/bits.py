@@ -7,9 +7,11 @@ that eight rows do not overlap, which it gives up on; LLVM cuts the vectors to w
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import config, njit, types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
 VECTOR: Final = 8  # words
@@ -86,6 +88,42 @@ def or_rows(typingctx, out, rows, n, words):  # type: ignore[no-untyped-def]
 def but_rows(typingctx, out, rows, n, words):  # type: ignore[no-untyped-def]
     """The first row without the others into `out`. Returns the bits set."""
     return _FOLD, _fold(lambda builder, held, more: builder.and_(held, builder.not_(more)))
+
+
+def spread_by_bit(bits, mask):  # type: ignore[no-untyped-def]
+    """The lowest bits of a word, each to the next place that is set in the mask."""
+    found = np.uint64(0)
+    while mask != np.uint64(0):
+        below = mask & (mask - np.uint64(1))
+        if bits & np.uint64(1):
+            found |= mask ^ below
+        bits >>= np.uint64(1)
+        mask = below
+    return found
+
+
+@intrinsic
+def _deposit(typingctx, bits, mask):  # type: ignore[no-untyped-def]
+    """`spread_by_bit` as one instruction."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        kind = ir.FunctionType(_I64, [_I64, _I64])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.bmi.pdep.64"), args)
+
+    return types.uint64(types.uint64, types.uint64), build
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _by_deposit(bits, mask):  # type: ignore[no-untyped-def]
+    """`spread_by_bit` where the processor can."""
+    return _deposit(bits, mask)
+
+
+_FEATURES: Final = (
+    get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+)  # as numba takes them
+HAS_DEPOSIT: Final = "+bmi2" in _FEATURES.split(",")
+spread = _by_deposit if HAS_DEPOSIT else njit(cache=True, nogil=True)(spread_by_bit)
 
 
 @intrinsic

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from exchange.audience import query as qy
 from exchange.audience.attributes import ATTRIBUTES
-from exchange.audience.filling import fill_lists, fill_numbers, fill_rows
+from exchange.audience.filling import fill_asked, fill_lists, fill_numbers, fill_packed, fill_rows, fill_set
 from exchange.audience.parts import (
     COLUMN,
     FIRST_ROW,
     LINE,
     ONES,
+    PACKED_DEFAULT,
     PART,
     SMALL_WORDS,
     VALID,
@@ -44,6 +45,7 @@ class Tuning(Struct, frozen=True, kw_only=True):
     alone: int = 64  # a set attribute of so many has a row for requests with one value alone
     row_share: int = 4  # a value that clauses mention words / row_share times has a row
     row_least: int = 64  # but not one that is mentioned less often than this
+    packed: int = 1024  # a set attribute of so many has rows of only those clauses that ask about it
     edges: int = 256  # of a number; more are thinned out, and ranges that end between them are verified
 
 
@@ -272,11 +274,22 @@ class Builder:
         n_out[:] = 0
         _mentions(source.steps, source.pool, fill["step"], used, n_in, n_out)
         values, text = np.zeros(size, VALUE), column["kind"] == ONE
-        often = 0 if self.small else max(tuning.row_least, self.words // tuning.row_share)
+        words = self.words
+        packed = not text and not self.small and np.count_nonzero(n_in + n_out) >= tuning.packed
+        if packed:
+            words = self._pack(column, fill)
+        often = 0 if self.small else max(tuning.row_least, words // tuning.row_share)
         narrow = tuning.narrow if text and not self.small else size
-        planned = _plan(n_in, n_out, values, text, narrow, often, self.n_rows, self.n_lists)
-        self.n_rows, self.n_lists, mentioned = map(int, planned)
-        if not text and not self.small and mentioned <= tuning.alone:
+        first_row = PACKED_DEFAULT + 1 if packed else self.n_rows
+        n_rows, self.n_lists, mentioned = map(
+            int, _plan(n_in, n_out, values, text, narrow, often, first_row, self.n_lists)
+        )
+        if packed:
+            fill["packed"] = self.arrays[f"packed {name}"] = aligned(n_rows * words, np.uint64).reshape(n_rows, words)
+            column["packed"] = fill["packed"].ctypes.data
+        else:
+            self.n_rows = n_rows
+        if not text and not self.small and not packed and mentioned <= tuning.alone:
             self.arrays[f"single {name}"] = fill["single"] = single = np.zeros(size, np.int32)
             self.n_rows = int(_alone(n_in, n_out, single, self.n_rows))
             column["single"] = single.ctypes.data
@@ -288,6 +301,16 @@ class Builder:
         self.arrays[f"values {name}"] = values
         fill.update(used=used, values=values)
 
+    def _pack(self, column: Any, fill: dict[str, Any]) -> int:
+        """Number the clauses that ask about a set. Returns the words of its rows."""
+        bits = np.unique(fill["bit"])
+        fill["rank"] = np.searchsorted(bits, fill["bit"]).astype(np.int32)
+        ranks = np.searchsorted(bits, np.arange(self.words) * 64).astype(np.int32)
+        self.arrays[f"ranks {fill['name']}"] = ranks
+        column["ranks"], column["asked"] = ranks.ctypes.data, self._new_rows(1)
+        column["packed_words"] = whole(-(-bits.size // 64))
+        return int(column["packed_words"])
+
     def _finish(self, end: int) -> Part:
         """Fill rows and lists, and write the record."""
         source = self.source
@@ -295,7 +318,7 @@ class Builder:
         lists = np.zeros(self.n_lists + 1, np.int32)
         rows[ONES] = ~np.uint64(0)
         for column, fill in self.fills:
-            same = source.steps, source.pool, source.ends, fill["bit"], fill["step"]
+            same: tuple[Any, ...] = source.steps, source.pool, source.ends, fill["bit"], fill["step"]
             if column["kind"] == RANGE:
                 slot_bit = np.uint64(1 << (int(column["slot"]) - qy.FIRST_SLOT))
                 fill_numbers(*same, rows, column["missing"], column["size"], fill["edges"], self.lines, slot_bit)
@@ -303,8 +326,15 @@ class Builder:
             text = column["kind"] == ONE
             none = np.zeros(0, np.int32)
             alone = fill.get("single", none)
-            fill_rows(*same, fill["used"], rows, column["missing"], column["default"], fill["values"], text, alone)
-            fill_lists(*same, fill["used"], fill["values"], lists)
+            same = source.steps, source.pool, fill["bit"], fill["step"], fill["used"]
+            fill_rows(*same, rows, column["missing"], column["default"], fill["values"], text, alone)
+            if column["packed"]:
+                fill_asked(fill["bit"], rows, column["asked"])
+                same = source.steps, source.pool, fill["rank"], fill["step"], fill["used"]
+                fill_packed(*same, fill["packed"], fill["values"])
+            elif not text:
+                fill_set(*same, rows, fill["values"])
+            fill_lists(*same, fill["values"], lists)
         bits = np.zeros(self.words * 64, np.uint8)
         bits[: source.bits.size] = source.bits >= 0
         rows[VALID] = np.packbits(bits, bitorder="little").view(np.uint64)

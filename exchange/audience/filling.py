@@ -6,7 +6,7 @@ Leaves come by ascending bit. `used` is 0 for an include leaf that is verified i
 import numpy as np
 from numba import njit
 
-from exchange.audience.parts import ONES, ZEROS
+from exchange.audience.parts import ONES, PACKED_DEFAULT, ZEROS
 from exchange.audience.program import MISSING, NEGATED
 
 _U1 = np.uint64(1)
@@ -33,6 +33,15 @@ def _missing(steps, leaf_bit, leaf_step, rows, missing):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
+def _default(steps, leaf_bit, leaf_step, used, rows, default):  # type: ignore[no-untyped-def]
+    """The row of clauses without an include leaf."""
+    rows[default, :] = _EVERY
+    for k in range(leaf_bit.size):
+        if used[k] and not steps[leaf_step[k]].flags & NEGATED:
+            _clear(rows, default, leaf_bit[k])
+
+
+@njit(cache=True, nogil=True)
 def _final(steps, pool, leaf_bit, leaf_step, used, rows, default, numbers):  # type: ignore[no-untyped-def]
     """Rows with the final answer for one value: numbers[value], ZEROS = it has none."""
     for v in range(numbers.size):
@@ -54,18 +63,21 @@ def _final(steps, pool, leaf_bit, leaf_step, used, rows, default, numbers):  # t
 
 @njit(cache=True, nogil=True)
 def fill_rows(  # type: ignore[no-untyped-def]
-    steps, pool, ends, leaf_bit, leaf_step, used, rows, missing, default, values, text, alone
+    steps, pool, leaf_bit, leaf_step, used, rows, missing, default, values, text, alone
 ):
-    """Rows of a text or set column; alone[value] = rows of requests with that value alone, or empty."""
+    """Rows with final answers: of a text column; of a set alone[value], for requests with that value alone, or none."""
     _missing(steps, leaf_bit, leaf_step, rows, missing)
     if default != ONES:
-        rows[default, :] = _EVERY
-        for k in range(leaf_bit.size):
-            if used[k] and not steps[leaf_step[k]].flags & NEGATED:
-                _clear(rows, default, leaf_bit[k])
+        _default(steps, leaf_bit, leaf_step, used, rows, default)
     if text:
         _final(steps, pool, leaf_bit, leaf_step, used, rows, default, values["row"])
-        return
+    elif alone.size:
+        _final(steps, pool, leaf_bit, leaf_step, used, rows, default, alone)
+
+
+@njit(cache=True, nogil=True)
+def fill_set(steps, pool, leaf_bit, leaf_step, used, rows, values):  # type: ignore[no-untyped-def]
+    """Rows IN and OUT of a set column."""
     for k in range(leaf_bit.size):
         if used[k]:
             step = steps[leaf_step[k]]
@@ -74,12 +86,24 @@ def fill_rows(  # type: ignore[no-untyped-def]
                 row = np.int64(values[pool[i]].out) if step.flags & NEGATED else np.int64(values[pool[i]].row)
                 if row != ZEROS:
                     _set(rows, row, leaf_bit[k])
-    if alone.size:
-        _final(steps, pool, leaf_bit, leaf_step, used, rows, default, alone)
 
 
 @njit(cache=True, nogil=True)
-def fill_lists(steps, pool, ends, leaf_bit, leaf_step, used, values, lists):  # type: ignore[no-untyped-def]
+def fill_asked(leaf_bit, rows, asked):  # type: ignore[no-untyped-def]
+    """The row of clauses that have a leaf."""
+    for k in range(leaf_bit.size):
+        _set(rows, asked, leaf_bit[k])
+
+
+@njit(cache=True, nogil=True)
+def fill_packed(steps, pool, leaf_rank, leaf_step, used, packed, values):  # type: ignore[no-untyped-def]
+    """The rows of a packed column, whose clauses are numbered by rank."""
+    _default(steps, leaf_rank, leaf_step, used, packed, PACKED_DEFAULT)
+    fill_set(steps, pool, leaf_rank, leaf_step, used, packed, values)
+
+
+@njit(cache=True, nogil=True)
+def fill_lists(steps, pool, leaf_bit, leaf_step, used, values, lists):  # type: ignore[no-untyped-def]
     """The lists of values that have no row: clauses ascending."""
     at_in = np.zeros(values.size, np.uint32)
     at_out = np.zeros(values.size, np.uint32)

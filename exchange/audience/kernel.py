@@ -9,7 +9,7 @@ from exchange.audience.part_steps import U0, U1, bit_of
 from exchange.audience.parts import PART
 from exchange.audience.program import CLAUSE, HOME, STEP, accepts
 from exchange.audience.small_part import match_small
-from exchange.memory import at
+from exchange.memory import at, bit_count
 
 
 @njit(cache=True, nogil=True)
@@ -48,24 +48,35 @@ def match(a):  # type: ignore[no-untyped-def]
         _tail(a)
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _bits(word, base, out, n, step):  # type: ignore[no-untyped-def]
+    """The bits of a word, as numbers from `base` on, to out[n:], a `step` at a time. Returns n behind them."""
+    end = n + np.uint64(bit_count(word))
+    while n < end:
+        for k in range(step):
+            out[n + np.uint64(k)] = np.int32(base + first_bit(word))
+            word &= word - U1
+        n += np.uint64(step)
+    return end
+
+
 @njit(cache=True, nogil=True)
 def listed(a, out):  # type: ignore[no-untyped-def]
     """The campaigns of `found`, ascending, into out: int32, with room for 64 more than there are. Returns how many."""
     found = carray(at(a.found), a.n_words, np.uint64)
-    n = np.int64(0)
-    for w in range(a.n_words):
-        word = found[w]
-        base = np.int64(w * 64)
-        end = n
-        while word != U0:
-            for k in range(4):
-                b = first_bit(word)
-                end += word != U0
-                out[n + k] = np.int32(base + b)
-                word &= word - U1
-            n += 4
-        n = end
-    return n
+    n = np.uint64(0)
+    for first in range(0, a.n_words, 64):  # a branch per word or bit would be guessed wrong half of the time
+        some, bits = U0, np.int64(0)
+        for k in range(min(64, a.n_words - first)):
+            word = found[first + k]
+            some |= np.uint64(word != U0) << np.uint64(k)
+            bits += bit_count(word)
+        dense = bits > 4 * bit_count(some)
+        while some != U0:
+            w = first + first_bit(some)
+            some &= some - U1
+            n = _bits(found[w], w * 64, out, n, 16) if dense else _bits(found[w], w * 64, out, n, 4)
+    return np.int64(n)
 
 
 @njit(cache=True, nogil=True)

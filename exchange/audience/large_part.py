@@ -7,12 +7,16 @@ that is cheaper than to verify who is left; then who has to be is verified, and 
 import numpy as np
 from numba import carray, njit
 
-from exchange.audience.bits import and_rows, but_rows, first_bit, or_rows, word_at
+from exchange.audience.bits import and_rows, but_rows, first_bit, or_rows, spread, word_at
 from exchange.audience.part_steps import U0, U1, bit_of, give, number_row, rest_holds, slot_bit
-from exchange.audience.parts import COLUMN, LINE, ONES, VALID, VALUE, VERIFY, ZEROS
+from exchange.audience.parts import COLUMN, LINE, ONES, PACKED_DEFAULT, VALID, VALUE, VERIFY, ZEROS
 from exchange.audience.program import MANY, ONE
 from exchange.audience.vocabulary import OTHER
-from exchange.memory import at, prefetch
+from exchange.memory import at, bit_count, prefetch
+
+_AHEAD = 4  # lists
+_6 = np.uint32(6)  # unsigned, so that no index is taken for one from the end
+_63 = np.uint32(63)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -127,17 +131,76 @@ def _text(a, part, column, x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _spread(a, part, column):  # type: ignore[no-untyped-def]
+    """AND the answer of a packed column, in `work`, into the result. Returns the bits left."""
+    result, ranks = carray(at(a.result), part.words, np.uint64), carray(at(column.ranks), part.words, np.int32)
+    asked = _row(part, column.asked)
+    left = np.int64(0)
+    for w in range(part.words):
+        mask, rank = word_at(asked, w), np.int64(ranks[w])
+        low, high, shift = word_at(a.work, rank >> 6), word_at(a.work, (rank >> 6) + 1), np.uint64(rank & 63)
+        answer = spread((low >> shift) | ((high << U1) << (np.uint64(63) - shift)), mask)
+        word = result[w] & (answer | ~mask)
+        result[w] = word
+        left += bit_count(word)
+    return left
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _near(a, part, column, i):  # type: ignore[no-untyped-def]
+    """Bring the list of the i-th integer of the query near: too short for the processor to see where it goes."""
+    v = np.int64(word_at(a.query, i))
+    if v < column.size:
+        value = carray(at(column.values), column.size, VALUE)[v]
+        first = np.int64(value.first)
+        for k in range(first, first + value.n_in + value.n_out, 16):
+            prefetch(part.lists + k * 4)
+
+
+@njit(cache=True, nogil=True)
+def _packed(a, part, column, x, n, n_in, n_out):  # type: ignore[no-untyped-def]
+    """Apply a packed set attribute whose rows are gathered. Returns the bits left."""
+    words = column.packed_words
+    values, lists = carray(at(column.values), column.size, VALUE), carray(at(part.lists), part.n_lists, np.uint32)
+    pointers, outs = carray(at(a.pointers), a.query_max, np.int64), carray(at(a.outs), a.query_max, np.int64)
+    work = carray(at(a.work), words, np.uint64)
+    pointers[0], outs[0] = column.packed + PACKED_DEFAULT * words * 8, a.work
+    or_rows(a.work, a.pointers, n_in, words)
+    for i in range(x, x + n):
+        if i + _AHEAD < x + n:
+            _near(a, part, column, i + _AHEAD)
+        v = np.int64(word_at(a.query, i))
+        if v < column.size:
+            first = np.uint64(values[v].first)
+            for k in range(first, first + np.uint64(values[v].n_in)):
+                c = lists[k]
+                work[c >> _6] |= U1 << np.uint64(c & _63)
+    but_rows(a.work, a.outs, n_out, words)
+    for i in range(x, x + n):
+        v = np.int64(word_at(a.query, i))
+        if v < column.size:
+            first = np.uint64(values[v].first) + np.uint64(values[v].n_in)
+            for k in range(first, first + np.uint64(values[v].n_out)):
+                c = lists[k]
+                work[c >> _6] &= ~(U1 << np.uint64(c & _63))
+    return _spread(a, part, column)
+
+
+@njit(cache=True, nogil=True)
 def _gather(a, part, column, x, n):  # type: ignore[no-untyped-def]
     """Collect the rows of a set's values, IN behind pointers[2], OUT behind outs[1]. Returns counts: rows IN, rows OUT,
     entries of lists."""
     pointers, outs = carray(at(a.pointers), a.query_max, np.int64), carray(at(a.outs), a.query_max, np.int64)
     values = carray(at(column.values), column.size, VALUE)
     n_in, n_out, entries = np.int64(1), np.int64(1), np.int64(0)
+    rows, size = part.rows, part.words * 8
+    if column.packed:
+        rows, size = column.packed, column.packed_words * 8
     for i in range(x, x + n):
         v = np.int64(word_at(a.query, i))
         if v < column.size:
             value = values[v]
-            pointers[n_in], outs[n_out] = _row(part, np.int64(value.row)), _row(part, np.int64(value.out))
+            pointers[n_in], outs[n_out] = rows + np.int64(value.row) * size, rows + np.int64(value.out) * size
             n_in += value.row != ZEROS
             n_out += value.out != ZEROS
             entries += value.n_in + value.n_out
@@ -200,9 +263,13 @@ def _rest(a, part, left, done):  # type: ignore[no-untyped-def]
         else:
             n = np.int64(word_at(a.query, column.slot + 1))
             n_in, n_out, entries = _gather(a, part, column, x, n)
-            if ((part.words * (n_in + n_out + 3)) >> 3) + entries > left * a.verify_ns:
+            words = column.packed_words if column.packed else part.words
+            if ((words * (n_in + n_out) + part.words * 3) >> 3) + entries > left * a.verify_ns:
                 continue
-            left = _set(a, part, column, x, n, n_in, n_out, entries)
+            if column.packed:
+                left = _packed(a, part, column, x, n, n_in, n_out)
+            else:
+                left = _set(a, part, column, x, n, n_in, n_out, entries)
         done |= slot_bit(column.slot)
     return left, done
 

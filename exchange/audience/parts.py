@@ -59,6 +59,10 @@ COLUMN: Final = np.dtype(
             "edges", "n_edges",  # RANGE: int64, ascending; bucket = how many are not above the number
             "default", "missing",
             "includes",  # 1 = some clause has an include leaf
+            # a set of many values, in a large part: its rows and lists have one bit per clause that asks about it;
+            # `packed` = those rows' address, 0 = it has none, `packed_words` = their length, `asked` = the row of
+            # clauses that ask, `ranks` = int32 per word of it: how many ask before
+            "packed", "packed_words", "asked", "ranks",
             # a part of one word: words instead of rows. text: direct[value]; number: direct[bucket]; set: IN and OUT
             # of a value at direct[2 * value]
             "direct", "default_word", "missing_word",
@@ -95,6 +99,7 @@ VALID: Final = 2  # clauses that still are their campaign's
 VERIFY: Final = 3  # clauses that rows do not decide alone
 FIRST_ROW: Final = 4
 SMALL_WORDS: Final = 4
+PACKED_DEFAULT: Final = 1  # row of a packed column, of clauses without an include leaf; its row 0 is not used
 assert qy.HEAD - qy.FIRST_SLOT <= 64, "LINE.uses has a bit per slot"
 
 

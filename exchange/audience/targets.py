@@ -222,7 +222,7 @@ class Targets:
         parts = [part for part in (self.base, self.delta) if part is not None]
         words = max(part.valid.size for part in parts)
         if self.result.size < words:
-            self.result, self.work = aligned(whole(words), np.uint64), aligned(whole(words), np.uint64)
+            self.result, self.work = aligned(whole(words), np.uint64), aligned(whole(words + 1), np.uint64)
             self.stack = np.zeros(whole(words) * 64 + 64, np.int32)
         for k, part in enumerate(parts):
             self.parts[k] = part.record

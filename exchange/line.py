@@ -20,7 +20,7 @@ from exchange.auction.building import REMOTE_MAX_PER_ENDPOINT
 from exchange.auction.changes import Change, carry_out, plan, read_change
 from exchange.auction.floors import floor_of
 from exchange.auction.reasons import Sampler
-from exchange.auction.sell import endpoints_for
+from exchange.auction.sell import endpoints_for, learn_of_one
 from exchange.auction.venue import Venue
 from exchange.audience.lists import FAR_NS
 from exchange.audience.people import person_key
@@ -150,6 +150,7 @@ class Line:
         floors: dict[int, tuple[float, str]] = {}
         if self.raises_floors:
             self._load(opened)
+            learn_of_one(self.venue.record)
         for ix, imp in enumerate(opened.request.imp):
             least = self.opportunities.floor_nano
             if self.raises_floors:

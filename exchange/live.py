@@ -95,6 +95,7 @@ class Live:
         opened = self.line.open(WARM_UP, 0)
         self.line.close(opened, (), 0)
         self.line.eligible(opened)
+        self.line.outgoing(opened, 1)
         self.line.sampler.look(0)
         self.venue.event(mk.KIND_IMPRESSION, -1, 0, 0)
         self.venue.mark_own("", nobody := np.zeros(0, np.uint64))

@@ -286,17 +286,37 @@ def test_too_much_is_cut_on_the_safe_side() -> None:
     for each in segments:
         vocabulary.id("seg", each)
     encoder = Encoder(vocabulary, lists_max=4_096, lists_per_imp_max=512)
-    encoder.sellers({}, {"few": range(1, 2_049), "many": range(1, 2_050)})
+    encoder.sellers({}, {"few": range(1, 1_537), "many": range(1, 1_538)})
     asked = good({**imp(pmp={"deals": [{"id": each} for each in deals]}), "bseat": ["few"]})
     got = encoded(encoder, asked, 0, [1], segments)
-    assert (len(got["barred"]), got["wanted"]) == (2_048, [])
-    assert len(got["person"]["seg"]) == 2_048
+    assert (len(got["barred"]), got["wanted"]) == (1_536, [])
+    assert len(got["person"]["seg"]) == 2_560
     assert (got["imps"][0]["fit"], len(got["imps"][0]["deal"])) == ([], 512)
     got = encoded(encoder, good(request(bseat=["many"])), 0, [1], segments)
     assert (got["barred"], got["wanted"], len(got["person"]["seg"])) == ([], [encode.NOBODY], 4_095)
     assert got["imps"][0]["fit"] == [2]
     q = encoder.encode(asked, parts_of(asked, 0), [1], segments)
     assert len(q) // 8 <= qy.HEAD + qy.IMP_WIDTH + 512 + 4_096
+
+
+def test_a_request_that_fills_every_list_stays_within_its_room() -> None:
+    """As many barred and wanted as are listed, and categories and domains besides: no count is negative."""
+    vocabulary = Vocabulary()
+    cats, segments = [f"IAB{n}" for n in range(600)], [f"s{n}" for n in range(3_000)]
+    domain = ".".join("abcdefghijklmnop")
+    above = [domain[2 * n :] for n in range(16)]
+    for name, values in (("category", cats), ("under", above), ("seg", segments)):
+        vocabulary.mention(name)
+        for value in values:
+            vocabulary.id(name, value)
+    encoder = Encoder(vocabulary, qy.LISTS_MAX, qy.LISTS_PER_IMP_MAX)
+    encoder.sellers({}, {"out": range(1, encode.SIDES_MAX + 1), "in": range(1, 9_000)})
+    asked = good(request(bseat=["out"], wseat=["in"], site={"domain": domain, "cat": cats}))
+    q = np.frombuffer(encoder.encode(asked, parts_of(asked, 0), [1], segments), np.int64)
+    assert q.size == q[qy.LENGTH] == q[qy.SEG] + q[qy.SEG + 1] <= qy.query_max(1)
+    sizes = [int(q[slot + 1]) for slot in (qy.BARRED, qy.WANTED, qy.SLOT["category"], qy.SLOT["under"], qy.SEG)]
+    assert sizes[:4] == [encode.SIDES_MAX, encode.SIDES_MAX, encode.CATEGORIES_MAX, 16]
+    assert sizes[4] == qy.LISTS_MAX - sum(sizes[:4]) > 0
 
 
 def test_an_imp_whose_refusals_do_not_fit_fits_no_creative() -> None:

@@ -335,6 +335,17 @@ def test_only_an_advertiser_may_ask_about_its_own():
     assert read_target("os = ios", relative=False).clauses
 
 
+def test_ways_that_are_all_contradictions_are_one():
+    for text in (
+        "(country in [FR] and country in [BE]) or (age < 5 and age > 6)",
+        "seg one of [a] and ((country in [FR] and country in [BE]) or (age < 5 and age > 6))",
+    ):
+        with pytest.raises(TargetError, match="contradiction: .*country.*age"):
+            read_target(text)
+    (clause,) = read_target("city in [x] or (country in [FR] and country in [BE]) or (age < 5 and age > 6)").clauses
+    assert [leaf.attribute for leaf in clause.leaves] == ["city"]
+
+
 def test_satisfiable_is_not_a_contradiction():
     for text in (
         "seg one of [a, b] and seg none of [a]",

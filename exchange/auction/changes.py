@@ -63,6 +63,7 @@ def read_change(change: Change) -> Change:
         raise ConfigError(f"change: action = {change.action!r}: expected one of {', '.join(ACTIONS)}{hint}")
     try:
         plain: Change = msgspec.convert(msgspec.to_builtins(change), Change)
+        msgspec.msgpack.encode(plain)  # half a surrogate pair, or an integer beyond 64 bits, cannot be journaled
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"{change.action}: expected a name, and keys with values as in a config: {error}") from None
     if plain.keys and change.action in ("pause", "resume", "end", "refresh_models"):
@@ -103,8 +104,9 @@ def carry_out(venue: Venue, plan: Plan) -> None:
     if plan.ix >= 0:
         stock.settle(plan.ix, {"pause": PAUSED, "resume": 0, "end": ENDED}[plan.action])
         touched = [plan.ix]
-    if plan.drafts:
+    if plan.drafts or plan.rates is not None:  # a model of a refused draft may have moved the table that is refreshed
         venue.point()
+    if plan.drafts:
         venue.make_journal_room()
         venue.formats.difference_update(venue.unheld(venue.n_campaigns))  # in place: others look at it
     for ix in touched:

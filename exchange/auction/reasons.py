@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction.limits import admitted, held_out, refused, spendable, turn
-from exchange.auction.sell import relate
+from exchange.auction.sell import learn_of, relate
 from exchange.auction.stock import ENDED as FOR_GOOD
 from exchange.auction.venue import Venue
 from exchange.audience import query as qy
@@ -22,7 +22,6 @@ from exchange.audience import targets as tg
 from exchange.audience.attributes import ATTRIBUTES
 from exchange.audience.program import HOME
 from exchange.audience.reasons import first_failing
-from exchange.audience.store import PEOPLE, know
 from exchange.metrics import CAMPAIGNS_MAX, SAMPLE_CAMPAIGNS, SAMPLE_EVERY
 
 _OF_MARKET: Final = (
@@ -91,9 +90,7 @@ def sample(venue, campaigns, counts, taken, n_imps):  # type: ignore[no-untyped-
     n = min(np.int64(audience.n_campaigns), np.int64(counts.shape[0]))
     if n == 0 or n_imps == 0:
         return
-    if v.store != 0:  # the sale finds them there, and adds none twice
-        key = carray(st.at(v.opportunities), v.imps_max, mk.OPPORTUNITY)[0].person_key
-        know(carray(st.at(v.store), 1, PEOPLE)[0], v.query, v.query_max, key)
+    learn_of(v)
     some = min(n, np.int64(SAMPLE_CAMPAIGNS))
     imp = taken * some // n % n_imps
     tg.select(audience, imp)

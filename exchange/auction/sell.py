@@ -43,9 +43,24 @@ def find(v, imp_ix):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def learn_of(v):  # type: ignore[no-untyped-def]
+    """Add to the query what the people store knows of the person of the first opportunity; twice adds nothing."""
+    if v.store != 0:
+        key = carray(st.at(v.opportunities), v.imps_max, OPPORTUNITY)[0].person_key
+        know(carray(st.at(v.store), 1, PEOPLE)[0], v.query, v.query_max, key)
+
+
+@njit(cache=True, nogil=True)
+def learn_of_one(venue):  # type: ignore[no-untyped-def]
+    """`learn_of` for a caller outside compiled code: venue is VENUE[1]."""
+    learn_of(venue[0])
+
+
+@njit(cache=True, nogil=True)
 def endpoints_for(venue, n_imps):  # type: ignore[no-untyped-def]
     """Write into `asked`, uint8[n_endpoints], which endpoints' targets the request in `query` meets on some imp."""
     v = venue[0]
+    learn_of(v)
     audience = carray(st.at(v.audience), 1, tg.AUDIENCE)[0]
     asked = carray(st.at(v.asked), v.n_endpoints + 1, np.uint8)
     for e in range(v.n_endpoints):
@@ -303,8 +318,7 @@ def trade(venue, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-d
         if k == 0:
             v.auction += 1
             st.expect(v, o.person_key)
-            if v.store != 0:
-                know(carray(st.at(v.store), 1, PEOPLE)[0], v.query, v.query_max, o.person_key)
+            learn_of(v)
         sell(v, campaigns, o, sold[k])
     if n_imps > 0 and opportunities[0].test:
         v.auction -= 1

@@ -228,8 +228,8 @@ class _Maker:
         assert not isinstance(tree, Not)
         kind = type(tree)
         whole = joined(kind, [self.simplified(part) for part in tree.parts])
-        if not isinstance(whole, kind):
-            return whole
+        if not isinstance(whole, kind) or not whole.parts:
+            return whole  # ALWAYS and NEVER have no parts
         leaves = [part for part in whole.parts if isinstance(part, Leaf)]
         rest = [part for part in whole.parts if not isinstance(part, Leaf)]
         if kind is And:

@@ -67,7 +67,7 @@ def person_key(salt: bytes, text: str) -> int:
 
 
 class People:
-    """Segments by person, in memory. `by_key` is what `Index.bind` takes."""
+    """Segments by person, in memory. `by_key` is what `Known` takes (table.py)."""
 
     __slots__ = ("by_key", "names")
 

@@ -23,7 +23,7 @@ from exchange.openrtb.model import BidRequest, Data, Imp, User
 
 MEMO_MAX: Final = 4_096  # slots, domains, category lists and lists of refusals remembered, of each
 NAMES_MAX: Final = 256  # texts in a list that is remembered
-SIDES_MAX: Final = 2_048  # advertisers listed as barred or wanted, of each request
+SIDES_MAX: Final = 1_536  # advertisers listed as barred, and as wanted: with categories and domains below LISTS_MAX
 CATEGORIES_MAX: Final = 512
 NOBODY: Final = 0  # the number of no advertiser: what a wseat without one of ours admits
 _PACKERS: Final = [Packer(f"={n}q") for n in range(512)]

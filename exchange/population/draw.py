@@ -14,7 +14,7 @@ from exchange import state as st
 from exchange.audience import query as qy
 from exchange.audience import targets as tg
 from exchange.audience.attributes import WEEK_HOURS
-from exchange.audience.vocabulary import FIRST
+from exchange.audience.vocabulary import FIRST, OTHER
 from exchange.randomness import CONVERSION, TRUTH, VISIT, draw, unit
 
 OPPORTUNITY = mk.OPPORTUNITY
@@ -123,6 +123,9 @@ def fill(v, settings, people, placements, rows, bits, visit):  # type: ignore[no
     for b in range(bits.shape[1]):  # written first, counted if it is his: no branch that is a coin's throw
         q[n] = bits[0, b]
         n += np.int64((person.segments >> np.uint32(bits[1, b])) & np.uint32(bits[0, b] > 0))
+    if n == np.int64(q[qy.SEG]) and person.segments != 0:  # he states some, but nobody asks for them
+        q[n] = OTHER
+        n += 1
     q[qy.SEG + 1] = n - q[qy.SEG]
     q[qy.LENGTH] = n
     opportunities = carray(st.at(v.opportunities), v.imps_max, OPPORTUNITY)

@@ -74,6 +74,12 @@ def test_the_examples_reach_every_form():
     assert {1, 2, 3, "tree"} <= SEEN
 
 
+def test_not_of_a_tree_that_begins_with_parentheses_keeps_its_own():
+    tree = Not(parse("(country in [FR] and age < 5) or city in [x]"))
+    assert tree_text(tree) == "not ((country in [FR] and age < 5) or city in [x])"
+    assert parse(tree_text(tree)) == tree
+
+
 @pytest.mark.torture
 def test_compiled_is_the_tree_many_times():
     seed = random.SystemRandom().randrange(2**32)

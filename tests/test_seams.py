@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from exchange.auction.changes import Change
+from exchange.audience import vocabulary
 from exchange.config import ConfigError, parse_config
 from exchange.line import Line
 from exchange.links import Links
@@ -17,7 +18,7 @@ from exchange.opening import open_venue
 from exchange.population import Population
 from exchange.rent.ledger import Ledger
 from exchange.simulate.run import simulate
-from tests.test_changes import brief, line_of
+from tests.test_changes import AD, ask, brief, line_of
 from tests.test_live import NOW_NS, body_of, text_of
 
 
@@ -116,3 +117,27 @@ def test_what_cannot_be_journaled_is_refused_before_anything_happens(tmp_path: P
         line.change(Change("change", "acme/always", keys), NOW_NS)
     assert "\n" not in str(error.value)
     assert (line.venue.record[0], line.vocabulary.version) == before
+
+
+def test_a_change_that_names_too_many_values_is_refused_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is met while the change is read; the market is as before, and the next change is carried out."""
+    text = text_of(tmp_path, extra='journal = "full"')
+    line = line_of(text)
+    monkeypatch.setattr(vocabulary, "VALUES_MAX", 5)
+    before = line.venue.record[0].copy()
+    cities = {"target": "city in [a, b, c, d, e, f]"}
+    for change in (
+        Change("add", "acme", brief("many", **cities)),
+        Change("change", "acme/always", cities),
+        Change("add", "acme", brief("many", factors=dict.fromkeys("abcdef", 2.0))),
+        Change("add", "acme", brief("many", creative=[{**AD, "attr": list(range(1, 7))}])),
+    ):
+        with pytest.raises(ConfigError, match="campaign acme/(many|always): .*more than 5 values"):
+            line.change(change, NOW_NS)
+    assert line.venue.record[0] == before and len(line.venue.stock.briefs) == 1
+    line.change(Change("add", "acme", brief("many", value_cpm=9.0)), NOW_NS)
+    assert ask(line, NOW_NS) == "many"
+    with pytest.raises(ConfigError, match="more than 5 values"):
+        line_of(
+            text_of(tmp_path / "other").replace('name = "always"', 'name = "always"\ntarget = "city in [a,b,c,d,e,f]"')
+        )

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from exchange import bidding
 from exchange import market as mk
 from exchange.auction import value
-from exchange.auction.ads import Ad, Ads, campaign_target, uses_data
+from exchange.auction.ads import Ad, Ads, campaign_target, tags_of, uses_data
 from exchange.auction.models import Models
 from exchange.auction.tables import Table
 from exchange.auction.terms import write_terms
+from exchange.audience.attributes import BY_NAME, NUMBER
 from exchange.audience.query import query_max
-from exchange.audience.target import Target
+from exchange.audience.target import Target, leaves_of
 from exchange.audience.targets import Targets
 from exchange.config import Advertiser, Campaign, Config, ConfigError
 from exchange.rent.names import Names
@@ -85,7 +86,7 @@ class Stock:
     def draft(self, advertiser: Advertiser, campaign: Campaign, ix: int = -1, knobs: tuple[str, ...] = ()) -> Draft:
         """Read and check a campaign: a new one, or what number `ix` is to become (its `knobs` set anew).
 
-        Raises ConfigError, and then nothing has changed.
+        Raises ConfigError, and then no sale has changed: names, values and rules may have got numbers.
         """
         where = f"{advertiser.name}/{campaign.name}"
         me: Any = np.zeros(1, self.dtype)[0]
@@ -105,6 +106,10 @@ class Stock:
         me["uses_data"] = uses_data(target)
         factors = [(segment, min(round(f * 1e6), mk.BUDGET_MAX_NANO)) for segment, f in campaign.factors.items()]
         ads = self.ads.draft(where, advertiser, campaign)
+        try:
+            self._number_values(target, campaign, ads)
+        except ValueError as error:
+            raise ConfigError(f"campaign {where}: {error}") from None
         return Draft(ix, Brief(where, advertiser, campaign), me, values, factors, target, ads, knobs)
 
     def put(self, draft: Draft) -> int:
@@ -139,6 +144,20 @@ class Stock:
         if not ident:
             raise ConfigError(f"{kind} {text!r}: the ledger's names are full; raise server.names_max")
         return ident
+
+    def _number_values(self, target: Target, campaign: Campaign, ads: list[Ad]) -> None:
+        """Give every value that a draft names its number now, so that `put` cannot fail. Raises ValueError."""
+        number = self.targets.vocabulary.id
+        for clause in target.clauses:
+            for leaf in (*clause.leaves, *(() if clause.tree is None else leaves_of(clause.tree))):
+                if BY_NAME[leaf.attribute].kind != NUMBER:
+                    for value in leaf.values:
+                        number(leaf.attribute, value)
+        for segment in campaign.factors:
+            number("seg", segment)
+        for ad in ads:
+            for tag in sorted(tags_of(ad.creative)):
+                number("blocked", tag)
 
     def _rule(self, name: str) -> int:
         """Row of a rule, compiled now if no campaign has used it so far. Raises RuleError."""

@@ -56,7 +56,8 @@ def tree_text(tree: Tree) -> str:
         return leaf_text(tree)
     if isinstance(tree, Not):
         inside = tree_text(tree.part)
-        return f"not {inside}" if inside == "own" or inside.startswith("(") else f"not ({inside})"
+        closed = isinstance(tree.part, Leaf) and inside.startswith("(")  # of a tree only its first part may be
+        return f"not {inside}" if inside == "own" or closed else f"not ({inside})"
     word = " and " if isinstance(tree, And) else " or "
     return word.join(f"({tree_text(part)})" if isinstance(part, And | Or) else tree_text(part) for part in tree.parts)
 

@@ -126,6 +126,10 @@ def hold(v, campaigns, campaign, advertiser, person_key, ix, total_nano, imp_ix,
     award.seen = np.uint8(0)
     award.clicked = np.uint8(0)
     award.converted = np.uint8(0)
+    award.opted_in = np.uint8(0)
+    award.opted_out = np.uint8(0)
+    award.refunds = np.uint8(0)
+    award.refunded_nano = 0
     v.n_held += 1
     if campaign >= 0:
         me = campaigns[campaign]
@@ -183,7 +187,7 @@ def note(v, award, ix, kind, now_ns):  # type: ignore[no-untyped-def]
     cum = np.int64(0)
     if ix >= 0:
         cum = carray(st.at(v.contacts), ix + 1, CONTACT)[ix].cum_rent_nano
-    st.event_row(v, kind, now_ns, award, 0, cum, 0)
+    st.event_row(v, kind, now_ns, award, 0, cum, 0, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -216,7 +220,7 @@ def settle(v, campaigns, award, ix, kind, now_ns):  # type: ignore[no-untyped-de
         contact.cum_rent_nano += award.hold_nano
         contact.last_s = np.uint32(now_ns // mk.NANO)
         cum, contact_n = contact.cum_rent_nano, np.int64(contact.contacts)
-    st.event_row(v, kind, now_ns, award, award.hold_nano, cum, contact_n)
+    st.event_row(v, kind, now_ns, award, award.hold_nano, cum, contact_n, 0)
     if award.campaign >= 0:
         me = campaigns[award.campaign]
         me.held -= award.hold_nano

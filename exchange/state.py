@@ -220,7 +220,7 @@ def events_full(v):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def event_row(v, kind, now_ns, award, paid_nano, cum_rent_nano, contact_n):  # type: ignore[no-untyped-def]
+def event_row(v, kind, now_ns, award, paid_nano, cum_rent_nano, contact_n, number):  # type: ignore[no-untyped-def]
     """Append one event of an award."""
     if not v.write:
         return
@@ -237,4 +237,5 @@ def event_row(v, kind, now_ns, award, paid_nano, cum_rent_nano, contact_n):  # t
     row.contact_n = np.uint32(contact_n)
     row.imp_ix = award.imp_ix
     row.slot = award.slot
+    row.number = np.uint8(number)
     commit_row(v.events_block)

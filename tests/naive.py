@@ -59,6 +59,7 @@ class Naive(Life):
         self.knobs = [list({**me.rule.defaults}) for me in self.campaigns]
         self.local = Fee(config.fees.sell, config.fees.buy, config.fees.set)
         self.endpoint = [Fee(config.fees.sell, e.fees, config.fees.set) for e in config.endpoint]
+        self.fees = {id(fee): ids("fees", fee.text()) for fee in (self.local, *self.endpoint)}
         self.columns = max([1, *(me.advertiser for me in self.campaigns if me.advertiser <= 64)])
         self.contact: dict[tuple[int, int], Contact] = {}
         self.awards: dict[int, Award] = {}
@@ -252,7 +253,8 @@ class Naive(Life):
         if me is not None:
             mine = {"pctr_ppb": round(me.config.pctr * 1e9), "pcvr_ppb": round(me.config.pcvr * 1e9),
                     "purpose": mk.PURPOSES.index(me.config.purpose)}  # fmt: skip
-        split = fee.split(bid.event, me is not None and "seg" in me.config.target)
+        data = me is not None and "seg" in me.config.target
+        split = fee.split(bid.event, data)
         expires = self.now + self.config.server.hold_s * 10**9
         since = max(0, self.now // 10**9 - contact.last_s) if contact.contacts else 0
         filtered = sum(b.fate not in (codes.WON, codes.OUTBID) for b in bids)
@@ -267,7 +269,8 @@ class Naive(Life):
                  advertiser=bid.advertiser, seat=bid.seat, publisher=request.publisher, domain=request.domain,
                  contacts=contact.contacts, since_last_s=since, endpoint=bid.endpoint,
                  n_bids=sum(b.gross > 0 for b in bids), n_filtered=filtered, price_rule=imp.at, slot=bid.slot,
-                 bill=bid.terms.bill, flags=int(contact.own) | 2 * lost, **mine,
+                 bill=bid.terms.bill, flags=int(contact.own) | 2 * lost | 4 * data,
+                 fees=self.fees[id(fee)], **mine,
                  **{f"{party}_nano": amount for party, amount in split.items()})  # fmt: skip
         self.serial += 1
         forgotten = self.awards.pop(serial - self.config.server.awards_max, None)

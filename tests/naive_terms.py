@@ -157,6 +157,11 @@ class Fee:
     def net(self, gross: int) -> int:
         return max(0, (gross - self.fixed) * self.base // (self.base + self.addon))
 
+    def text(self) -> str:
+        """The terms as the ledger names them."""
+        weights = [*(self.buy.get(p, 0) for p in mk.BUY_PARTIES), *(self.sell.get(p, 0) for p in mk.SELL_PARTIES)]
+        return " ".join(str(number) for number in [self.base, self.addon, self.fixed, *weights])
+
     def total(self, clearing: int) -> int:
         return self.fixed + clearing + clearing * self.addon // self.base
 

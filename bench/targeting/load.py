@@ -23,7 +23,7 @@ from bench.targeting.workload import Workload, generate
 from exchange.audience.targets import Job
 
 REQUESTS_PER_S: Final = 1_000
-ADDED_PER_S: Final = 50
+ADDED_PER_S: Final = 20  # 72,000 an hour
 SECONDS: Final = 4.0  # of one turn
 P99_TIMES: Final = 1.2  # demanded
 CAMPAIGNS: Final = 100_000

@@ -151,8 +151,8 @@ def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[
     bid.paid_nano = per_impression(bid, total, rate_of(v, o, bid.slot))
     v.n_wins += 1
     if v.write:
-        parties = rows.win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key)
         uses_data = bid.campaign >= 0 and campaigns[bid.campaign].uses_data != 0
+        parties = rows.win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, uses_data, fee.name)
         split(fee, bid.event_nano, uses_data, parties)
         st.commit_row(v.wins_block)
     aw.hold(v, campaigns, bid.campaign, bid.advertiser, person_key, ix, total, o.imp_ix, bid.slot, bid.bill)

@@ -18,7 +18,7 @@ from exchange.audience.table import Known
 from exchange.config import Config, ConfigError
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names
-from exchange.rent.waterfall import fee_set
+from exchange.rent.waterfall import fee_set, terms_of
 
 REMOTE_MAX_PER_ENDPOINT: Final = 64  # bids of one endpoint in one request
 COLUMNS_MAX: Final = 64  # advertisers with a column of their own in the contact table
@@ -113,6 +113,8 @@ class Building:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         self.arrays["fees"] = np.array([local, *remote], mk.FEES)
+        for record in self.arrays["fees"]:
+            record["name"] = self.names.id("fees", terms_of(record))
 
     def _buffers(self, n_campaigns: int) -> None:
         """Scratch that a step reads and writes; `bids` and `imps` for so many campaigns (`point` makes more room)."""

@@ -84,7 +84,7 @@ def auction_row(v, o, out, eligible, asked, clearing):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key):  # type: ignore[no-untyped-def]
+def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, uses_data, fees):  # type: ignore[no-untyped-def]
     """Write the rent row of an award, all but the split; returns its ten party amounts for `split` to fill."""
     count = st.block_count(v.wins_block)
     row = carray(st.at(v.wins_block + BLOCK_BYTES), v.wins_rows, WIN_ROW)[count]
@@ -126,6 +126,8 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key): 
     row.publisher = o.publisher
     row.domain = o.domain
     row.deal = np.uint32(0)
+    row.segment = np.uint32(0)
+    row.fees = np.uint16(fees)
     row.endpoint = bid.endpoint
     row.imp_ix = o.imp_ix
     row.n_bids = np.uint16(min(n_bids, 65_535))
@@ -137,4 +139,6 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key): 
     row.flags = np.uint8(0) if won else np.uint8(mk.FLAG_LOST)
     if before.flags & np.uint16(mk.OWN):
         row.flags |= np.uint8(mk.FLAG_OWN)
+    if uses_data:
+        row.flags |= np.uint8(mk.FLAG_DATA)
     return parties

@@ -29,10 +29,13 @@ KIND_BILLED_CONVERSION: Final = 17
 BILLING: Final = (KIND_IMPRESSION, KIND_BILLED_CLICK, KIND_BILLED_CONVERSION)  # the rows that post money
 CLICKS: Final = (KIND_CLICK, KIND_BILLED_CLICK)
 CONVERSIONS: Final = (KIND_CONVERSION, KIND_BILLED_CONVERSION)
+KIND_OPT_IN: Final = 18  # the person agreed to be contacted by the advertiser himself
+KIND_OPT_OUT: Final = 19  # and withdrew that
 KIND_REQUEST: Final = 20  # inputs
 KIND_LINK: Final = 21
 KIND_TICK: Final = 22
 KIND_CHANGE: Final = 23  # a campaign came, changed or went
+KIND_REFUND: Final = 24  # an event: money of a billed award goes back, all of it or part
 KINDS: Final = {
     KIND_AUCTION: "auction",
     KIND_BID: "bid",
@@ -49,6 +52,9 @@ KINDS: Final = {
     KIND_LINK: "link",
     KIND_TICK: "tick",
     KIND_CHANGE: "change",
+    KIND_OPT_IN: "opt in",
+    KIND_OPT_OUT: "opt out",
+    KIND_REFUND: "refund",
 }
 
 AUCTION_ROW: Final = shape(
@@ -117,6 +123,8 @@ WIN_ROW: Final = shape(
         ("since_last_s", "u4"),
         ("pctr_ppb", "u4"),
         ("pcvr_ppb", "u4"),
+        ("segment", "u4"),  # the first of the segments its campaign targets that the person has; 0 = none targeted
+        ("fees", "u2"),  # name of the fee set that split it (kind "fees"): independent of what the config says later
         ("endpoint", "i2"),
         ("imp_ix", "u2"),
         ("n_bids", "u2"),
@@ -131,19 +139,21 @@ WIN_ROW: Final = shape(
 )
 FLAG_OWN: Final = 1  # WIN_ROW.flags
 FLAG_LOST: Final = 2  # all_pay: a loser that pays; no person, no creative, billed at once
+FLAG_DATA: Final = 4  # the campaign targets segments: the demand technology fee is a data fee
 EVENT_ROW: Final = shape(
     [
         *HEAD,
         ("auction_id", "u8"),
         ("serial", "i8"),
         ("person_key", "u8"),
-        ("paid_nano", "i8"),  # buyer's total that this event posts; 0 unless kind is impression
+        ("paid_nano", "i8"),  # buyer's total that this event posts; below 0 for a refund, 0 where nothing is billed
         ("cum_rent_nano", "i8"),  # after this event
         ("campaign", "i4"),
         ("advertiser", "u4"),
         ("contact_n", "u4"),  # 1 = first; 0 = not billed or person unknown
         ("imp_ix", "u2"),
         ("slot", "u1"),
+        ("number", "u1"),  # of the refund: 1 = the award's first; 0 = no refund
     ]
 )
 BLOCK: Final = shape(

@@ -144,6 +144,9 @@ CAMPAIGN_FIELDS: Final[Fields] = [
     ("holdout", "f8"),  # share of people who are never shown its advertiser's ads
     ("quality_ppm", "i8"),  # weight of its bids in the ranking; 1_000_000 = 1
     ("value_event_nano", "i8"),  # valuation of a click, or of a conversion; 0 = per impression
+    ("fees", "i4"),  # its fee set, an index into the venue's
+    ("segment0", "i4"),  # the segments it targets, a run in SEGMENT
+    ("n_segments", "i4"),
     ("model", "i4"),  # row of the click model's table, -1 = the estimates above
     ("bill", "u1"),  # BILL_*
     ("value_of", "u1"),  # BILL_*: what the valuation is of
@@ -199,6 +202,7 @@ AWARD: Final = shape(
         ("auction_id", "u8"),
         ("person_key", "u8"),
         ("hold_nano", "i8"),
+        ("refunded_nano", "i8"),
         ("expires_ns", "i8"),
         ("placed_ns", "i8"),
         ("campaign", "i4"),  # index; -1 = remote
@@ -211,11 +215,18 @@ AWARD: Final = shape(
         ("seen", "u1"),
         ("bill", "u1"),
         ("slot", "u1"),
+        ("opted_in", "u1"),
+        ("opted_out", "u1"),
+        ("refunds", "u1"),
     ]
 )
 HELD: Final = 1
 BILLED: Final = 2
 RELEASED: Final = 3
+REFUNDED: Final = 4  # billed, and all of it given back
+
+# A segment that a campaign targets: its number in the audience's vocabulary, and its name's id.
+SEGMENT: Final = shape([("value", "i8"), ("name", "i4")])
 
 # A fee set: `clearing * addon / base` comes on top; both sides are split by weight (rent/waterfall.py).
 PARTIES: Final = (
@@ -224,6 +235,13 @@ PARTIES: Final = (
 BUY_PARTIES: Final = PARTIES[:6]
 SELL_PARTIES: Final = PARTIES[6:]
 FEES: Final = np.dtype(
-    [("base", "i8"), ("addon", "i8"), ("fixed_nano", "i8"), ("buy", "i8", (6,)), ("sell", "i8", (4,))],
+    [
+        ("base", "i8"),
+        ("addon", "i8"),
+        ("fixed_nano", "i8"),
+        ("buy", "i8", (6,)),
+        ("sell", "i8", (4,)),
+        ("name", "i8"),  # id of the set's terms among the ledger's names
+    ],
     align=True,
 )

@@ -23,7 +23,7 @@ from msgspec import Struct
 from exchange.market import BLOCK, HEAD, STREAMS, packer, shape
 
 MAGIC: Final = int.from_bytes(b"RENT", "little")
-FORMAT: Final = 1
+FORMAT: Final = 2
 OPEN, CLOSED, END = 0, 1, 2
 HEADER_BYTES: Final = BLOCK.itemsize
 HEADER: Final = packer(BLOCK)

@@ -129,8 +129,24 @@ def fee_record(base: int, addon: int, fixed_nano: int, buy: tuple[int, ...], sel
     if (addon or fixed_nano) and sum(buy) == 0:
         raise ValueError("fees: an amount comes on top but nobody on the buy side receives it")
     row = np.zeros(1, FEES)
-    row[0] = (base, addon, fixed_nano, buy, sell)
+    row[0] = (base, addon, fixed_nano, buy, sell, 0)
     record: np.void = row[0]
+    return record
+
+
+def terms_of(fees: np.void) -> str:
+    """A fee set as text, for the ledger's names: base, addon, fixed_nano, buy weights, sell weights, by spaces."""
+    numbers = [fees["base"], fees["addon"], fees["fixed_nano"], *fees["buy"], *fees["sell"]]
+    return " ".join(str(int(number)) for number in numbers)
+
+
+def fees_of(text: str, name: int = 0) -> np.void:
+    """The fee set that `terms_of` wrote. Raises ValueError for any other text."""
+    numbers = [int(word) for word in text.split()]
+    if len(numbers) != 3 + _N_BUY + _N_SELL:
+        raise ValueError(f"fees {text!r}: expected {3 + _N_BUY + _N_SELL} whole numbers")
+    record = fee_record(*numbers[:3], tuple(numbers[3 : 3 + _N_BUY]), tuple(numbers[3 + _N_BUY :]))
+    record["name"] = name
     return record
 
 

@@ -71,9 +71,7 @@ def table_lines(table: Table, words: Words) -> list[str]:
     more = len(table.rows) - len(rows)
     if table.total and len(table.rows) > 1:
         rows.append(sum_row(table, table.rows, "total"))
-    columns = [
-        _column(table, ix, column, [row[ix] for row in rows], words) for ix, column in enumerate(table.columns)
-    ]
+    columns = [_column(table, ix, column, [row[ix] for row in rows], words) for ix, column in enumerate(table.columns)]
     while sum(len(lines[0]) + 2 for lines in columns) - 2 > WIDTH and len(columns) > 2:
         columns.pop()  # what does not fit stands in the other formats
     head = [head_lines(column, words) for column in table.columns[: len(columns)]]

@@ -51,9 +51,9 @@ class Words:
         """A number without its unit's words."""
         return written(value, unit, self.lang, digits)
 
-    def measured(self, value: Cell, unit: str) -> str:
+    def measured(self, value: Cell, unit: str, digits: int | None = None) -> str:
         """A number with its unit's words."""
-        number = self.number(value, unit)
+        number = self.number(value, unit, digits)
         return f"{number} {self.unit(unit)}".strip() if isinstance(value, (int, float)) else number
 
 

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import msgspec
 
+from exchange.rent.ledger import Ledger
 from exchange.report import csv, html, screen
 from exchange.report.books import Books
-from exchange.report.shape import UNITS, Report
+from exchange.report.options import OPTIONS
+from exchange.report.shape import UNITS, Argument, Report
 from exchange.report.small import SMALL_CELL, suppress
 from exchange.report.words import LANGUAGES, Words
 
@@ -51,9 +53,9 @@ def listed(lang: str = "en") -> str:
     return "\n".join(lines)
 
 
-def arguments(name: str) -> tuple[Any, ...]:
-    """The options of a report's own (`shape.Argument`)."""
-    return tuple(getattr(module(name), "ARGUMENTS", ()))
+def arguments(name: str) -> tuple[Argument, ...]:
+    """The options that only this report has."""
+    return OPTIONS.get(name, ())
 
 
 def parse_by(name: str, by: str) -> tuple[str, ...]:
@@ -87,12 +89,53 @@ def build(name: str, books: Books | None, by: str = "", given: Mapping[str, floa
     return report
 
 
-def shown(report: Report, kind: str = "screen", lang: str = "en", small_cell: int = SMALL_CELL) -> str:
-    """A report as text of a kind: screen, json, csv or html; all but the screen suppress small cells."""
+def answer(
+    words: list[str],
+    kind: str = "screen",
+    by: str = "",
+    lang: str = "en",
+    small_cell: int = SMALL_CELL,
+    given: Mapping[str, float] | None = None,
+) -> str:
+    """What the command line asks for: `words` are [NAME] LEDGER, NAME alone where it needs no ledger, or LEDGER.
+
+    Raises ReportError for what does not exist, and LedgerError for a ledger that cannot be read.
+    """
+    check(lang, small_cell)
+    if len(words) > 2:
+        raise ReportError(f"{' '.join(words)}: expected [NAME] LEDGER")
+    name, folder = words[0] if len(words) == 2 or _named(words) else "summary", words[-1] if words else ""
+    module(name)
+    books = None
+    if len(words) == 2 or not _named(words):
+        if not folder:
+            raise ReportError("expected the folder of a ledger, or --list")
+        if Path(folder).is_dir() and not any(Path(folder).glob("*.seg")) and not (Path(folder) / "sealed").is_dir():
+            raise ReportError(f"{folder}: no *.seg files: expected the folder of a ledger")
+        books = Books(Ledger(folder))
+    try:
+        return shown(build(name, books, by, given), kind, lang, small_cell)
+    finally:
+        if books is not None:
+            books.close()
+
+
+def _named(words: list[str]) -> bool:
+    """Whether one word is the name of a report and not a folder."""
+    return len(words) == 1 and words[0] in names() and not Path(words[0]).is_dir()
+
+
+def check(lang: str, small_cell: int) -> None:
+    """Raises ReportError for a language or a size that does not exist."""
     if lang not in LANGUAGES:
         raise ReportError(f"--lang {lang}: expected {' or '.join(LANGUAGES)}")
     if small_cell < 0:
         raise ReportError(f"--small-cell {small_cell}: expected 0 or more people")
+
+
+def shown(report: Report, kind: str = "screen", lang: str = "en", small_cell: int = SMALL_CELL) -> str:
+    """A report as text of a kind: screen, json, csv or html; all but the screen suppress small cells."""
+    check(lang, small_cell)
     if kind == "screen":
         return screen.render(report, lang)
     report = suppress(report, small_cell)

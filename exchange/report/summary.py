@@ -1,4 +1,4 @@
-"""The report `summary`: what renting, and re-renting, the people of a ledger cost, from a thousand ads to a customer."""
+"""The report `summary`: what renting, and re-renting, people cost, from a thousand ads to a new customer."""
 
 from typing import Any, Final
 
@@ -128,7 +128,7 @@ def _own(c: dict[str, Any]) -> list[Text]:
     if not c["customers"]:
         return [Text("Nobody who was reached is known, so nobody can be found on a list.")]
     told = [
-        Text("{n} of {all} customers ({share}) were on the advertiser's own list when he was made to rent them.",
+        Text("{n} of {all} customers ({share}) were on the advertiser's own list when it rented them.",
              {"n": Amount(c["own"], "count"), "all": Amount(c["customers"], "count"),
               "share": Amount(c["own"] / c["customers"], "share")}),
     ]  # fmt: skip

@@ -37,7 +37,8 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
     since, until = books.span()
     return Report(
         name="user_month", title=TITLE, question=QUESTION, rows=rows, currency=books.currency, ledger=books.name,
-        since=since, until=until, answers=_answers(c), figures=figures(c), charts=[_lorenz(books, c)] if c["nano"] else [],
+        since=since, until=until, answers=_answers(c), figures=figures(c),
+        charts=[_lorenz(books, c)] if c["nano"] else [],
         tables=[_bins(books, c), *([split(books, by)] if by else [])],
         notes=[Text("A user-month (person-month) is one known person in one calendar month (UTC) in which at least one "
                     "paid ad reached him; it costs what all advertisers together paid, net of refunds.")],
@@ -92,10 +93,10 @@ def figures(c: dict[str, Any]) -> list[Figure]:
              f"quantile 0.9 of {per}"),
         cost("p99", "exceeded by one in a hundred", "p99", "99th percentile of person-months. Net of refunds.",
              f"quantile 0.99 of {per}", people=c["top"]),
-        cost("highest", "dearest person-month", "highest", "The most that was paid for one person in one month. Net of "
-             "refunds.", f"max of {per}", people=min(1, n)),
-        Figure("top_share", "share of the dearest 1 %", ratio(c["top_nano"], c["nano"]), "share", "Money of the dearest "
-               "hundredth of the person-months (rounded up) over all of it. Net of refunds.",
+        cost("highest", "dearest person-month", "highest", "The most that was paid for one person in one month. Net "
+             "of refunds.", f"max of {per}", people=min(1, n)),
+        Figure("top_share", "share of the dearest 1 %", ratio(c["top_nano"], c["nano"]), "share", "Money of the "
+               "dearest hundredth of the person-months (rounded up) over all of it. Net of refunds.",
                f"sum of the ceil(n / 100) largest {per} / spend", n, people=c["top"]),
         Figure("gini", "Gini coefficient", gini(int(c["weighted"]), int(c["nano"]), n), "gini", "0: every person-month "
                "costs the same; near 1: one takes all. Net of refunds.",

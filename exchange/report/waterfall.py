@@ -132,7 +132,8 @@ def _steps(got: dict[str, int], spend: int) -> Chart:
     return Chart(
         "steps", "Where 100 go", "steps", [Series("share of spend", points)], Axis("party", "text"),
         Axis("of every 100", "money"),
-        Text("{buy} stay on the buyer's side, {sell} with exchange and supply technology, {publisher} reach publishers.",
+        Text("{buy} stay on the buyer's side, {sell} with exchange and supply technology; {publisher} reach "
+             "publishers.",
              {"buy": Amount(100 * sum(got[p] for p in FEES_BUY) / spend, "money"),
               "sell": Amount(100 * sum(got[p] for p in FEES_SELL) / spend, "money"),
               "publisher": Amount(100 * got["publisher"] / spend, "money")}),

@@ -16,6 +16,7 @@ from exchange.rent import tally as ta
 from exchange.rent.blocks import LedgerError
 from exchange.rent.columns import Column, Columns, Get, Piece
 from exchange.rent.ledger import Ledger
+from exchange.rent.waterfall import mirror_many
 
 Ints = NDArray[np.int64]
 GAPS: Final = 8  # places that a serial may cost on average, before they are looked up instead
@@ -63,6 +64,41 @@ class Places:
         return at
 
 
+class Refunds:
+    """The refunds of a ledger: by award, and of one award in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._at: list[Ints] = []
+        self._nano: list[Ints] = []
+        self.at, self.nano = np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+    def note(self, at: Ints, nano: Ints) -> None:
+        """Note refunds of the awards at some places."""
+        self._at.append(at)
+        self._nano.append(nano)
+
+    def sort(self) -> None:
+        """Nothing more will be noted."""
+        if self._at:
+            at = np.concatenate(self._at)
+            order = np.argsort(at, kind="stable")
+            self.at, self.nano = at[order], np.concatenate(self._nano)[order]
+
+    def take(self, at: Ints, became: Column, total: Ints, clearing: Ints, parties: Ints) -> tuple[int, int]:
+        """Take off the amounts of some wins what was refunded of those billed; returns (how many refunds, nano)."""
+        low, high = np.searchsorted(self.at, (at[0], at[-1] + 1))
+        where, nano = self.at[low:high], self.nano[low:high]
+        rows = np.searchsorted(at, where)
+        real = (at[rows] == where) & (became[where] & ta.BILLED != 0)
+        if not real.any():
+            return 0, 0
+        rows, of = np.unique(rows[real], return_inverse=True)
+        left, given = parties[rows], np.zeros((of.size, len(PARTIES)), np.int64)
+        mirror_many(left, of, nano[real], given)
+        parties[rows], total[rows], clearing[rows] = left, left.sum(axis=1), left[:, _SELL0:].sum(axis=1)
+        return int(of.size), int(given.sum())
+
+
 class Count:
     """What was counted; the tables stand as `tally` filled them."""
 
@@ -74,7 +110,7 @@ class Count:
         self.advertisers, self.buyers, self.publishers = ta.Groups(9), ta.Groups(4), ta.Groups(8)
         self.fates = ta.Groups(1)
         self.met = np.zeros(ta.M_MAX + 1, np.int64)
-        self.refunds: list[tuple[int, int]] = []  # (place of the award, nano), in order
+        self.refunds, self.refunded_nano = 0, 0
         self.sold = 0
         self.held_out: list[list[Column]] = []  # advertiser, auction_id, imp_ix of bids that a holdout kept back
         pairs = self._walk()
@@ -88,21 +124,22 @@ class Count:
         became, month = np.zeros(places.size, np.uint8), np.zeros(places.size, np.int16)
         order = np.zeros(places.size, np.int32 if len(self.events) < 2**31 else np.int64)
         span = np.array([2**31, -(2**31)], np.int64)
-        first = 0
+        first, back = 0, Refunds()
         for piece, (kind, serial, ts_ns, refund) in self.events.map(_event_columns):
             at = places.of(piece.worker, serial)
             ta.mark(at, kind, ts_ns, first, became, month, order, span, self.kinds)
             if refund is not None:
-                back = np.flatnonzero((kind == KIND_REFUND) & (at >= 0))
-                self.refunds += zip(at[back].tolist(), refund[back].tolist(), strict=True)
+                back.note(at[kind == KIND_REFUND], refund[kind == KIND_REFUND])
             first += piece.rows
         pairs = ta.Pairs(max(1, int(span[1] - span[0]) + 1))
-        refunds = _by_award(self.refunds)
+        back.sort()
         last = (-1, -1)
         for piece, columns in self.wins.chunks(*WIN_COLUMNS):
             at = places.of(piece.worker, columns[0])
             last = _rising(last, piece, at, columns[0])
-            _add(self, pairs, refunds, piece.worker, (at, became, month, order, int(span[0])), columns[1:])
+            given, nano = back.take(at, became, *columns[2:5])
+            self.refunds, self.refunded_nano = self.refunds + given, self.refunded_nano + nano
+            _add(self, pairs, piece.worker, (at, became, month, order, int(span[0])), columns[1:])
         return pairs
 
     def _people(self, pairs: ta.Pairs) -> Ints:
@@ -158,16 +195,7 @@ def _rising(last: tuple[int, int], piece: Piece, at: Ints, serial: Column) -> tu
     return piece.worker, int(at[-1])
 
 
-def _by_award(refunds: list[tuple[int, int]]) -> dict[int, list[int]]:
-    """The amounts of each award's refunds, in order."""
-    found: dict[int, list[int]] = {}
-    for at, nano in refunds:
-        found.setdefault(at, []).append(nano)
-    return dict(sorted(found.items()))
-
-
-def _add(count: Count, pairs: ta.Pairs, refunds: dict[int, list[int]], worker: int, state: tuple[Any, ...],
-         columns: list[Column]) -> None:  # fmt: skip
+def _add(count: Count, pairs: ta.Pairs, worker: int, state: tuple[Any, ...], columns: list[Column]) -> None:
     """Add a piece of the wins up."""
     person, total, clearing, parties, flags, bill, advertiser, seat, endpoint, publisher = columns
     at, became, month, order, month0 = state

@@ -236,11 +236,11 @@ class Population(Struct, forbid_unknown_fields=True):
 
 THEORY_FORMS = (
     "auction", "revenue_equivalence", "equilibrium_bid", "reserve", "shading", "pacing", "goods", "regret",
-    "difference", "stated",
+    "difference", "stated", "occupancy",
 )  # fmt: skip
 MEASURES = (
     "revenue", "buyer", "spend", "publisher", "welfare", "surplus", "sale_rate", "share", "price", "winning_value",
-    "bid", "bid_to_value", "event_price", "multiplier", "anarchy", "regret", "torn",
+    "bid", "bid_to_value", "event_price", "multiplier", "anarchy", "regret", "torn", "rerent",
 )  # fmt: skip
 Measure = Annotated[str, Meta(min_length=1, max_length=300)]
 

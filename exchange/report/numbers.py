@@ -38,7 +38,7 @@ def decimals(values: Iterable[Cell], unit: str) -> int:
     middle = sizes[len(sizes) // 2]
     if form in ("number", "ratio", "count") and middle >= 100:
         return 0 if form != "ratio" else 1
-    return 2 if middle >= 1 else min(9, 2 - math.floor(math.log10(middle)))
+    return 2 if middle >= 0.995 else min(9, 2 - math.floor(math.log10(middle)))
 
 
 def _digits(value: float, places: int, lang: str) -> str:

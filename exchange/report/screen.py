@@ -90,7 +90,11 @@ def table_lines(table: Table, words: Words) -> list[str]:
 def head_lines(column: Column, words: Words) -> list[str]:
     """The head of a column: its name, and under it its unit."""
     unit = words.unit(column.unit) if UNITS[column.unit].form == "money" else ""
-    return [*textwrap.wrap(words.say(column.head), 18), *textwrap.wrap(unit, 14)]
+    width = 30 if column.role == "key" else 10
+    return [
+        *textwrap.wrap(words.say(column.head), width, break_long_words=False),
+        *textwrap.wrap(unit, 10, break_long_words=False),
+    ]
 
 
 def _column(table: Table, ix: int, column: Column, cells: list[Cell], words: Words) -> list[str]:

@@ -4,9 +4,10 @@ A report is one file `exchange/report/<name>.py` with
 
     QUESTION: Final = "..."             # the question that it answers, one English sentence
     BY: Final = ("advertiser", ...)     # dimensions by which `--by` may split its main table; () = none
-    ARGUMENTS: Final = (Argument(...),) # options of its own, if any; handed to `build` by name
     ALONE: Final = True                 # where it can be made without any ledger: `books` may be None
     def build(books: Books, by: tuple[str, ...]) -> Report: ...
+
+Its own options, if any, stand in options.py under its name, and reach `build` by name, those that were given.
 
 Texts are English; `exchange/report/french/<name>.py` has `WORDS`, their French. A text with numbers in it is a
 template, `Text("{n} people were rented twice.", {"n": Amount(12, "people")})`, so that each language writes numbers

@@ -164,6 +164,14 @@ def left_of(table: Table, said: Mentions, replace: bool = False) -> Table:
     return _table(table.keys, pairs[np.isin(pairs, _pairs(table))], table.names, table.version)
 
 
+def without(table: Table, keys: NDArray[np.uint64]) -> Table:
+    """The table without these people."""
+    gone = np.isin(table.keys, keys)
+    counts = np.diff(table.starts)
+    starts = np.concatenate(([0], np.cumsum(counts[~gone]))).astype(np.int64)
+    return Table(table.keys[~gone], starts, table.numbers[~np.repeat(gone, counts)], table.names, table.version)
+
+
 def with_segments(table: Table, found: Mapping[str, NDArray[np.uint64]]) -> Table:
     """The table in which exactly these people (keys, ascending, each once) have each of the named segments.
 

@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
-from exchange.cli import Command, ledger_and_json, open_ledger
+from exchange.cli import Command, Quit, ledger_and_json, open_ledger
 
 
 class Action(NamedTuple):
@@ -68,7 +69,41 @@ def _balance(args: argparse.Namespace) -> tuple[str, int]:
     return (msgspec.json.encode(found).decode() if args.json else render(found)), 0 if found.balanced else 1
 
 
+def _forget_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("ledger", type=Path, help="folder of a ledger that no exchange writes now")
+    sub.add_argument("person", nargs="*", metavar="PERSON", help="the id that requests name him by (user.id, ...)")
+    sub.add_argument("--file", type=Path, action="append", default=[], metavar="FILE", help="ids, one a line")
+    sub.add_argument("--emails", action="store_true", help="they are e-mails, known by their SHA-256")
+    sub.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _forget(args: argparse.Namespace) -> tuple[str, int]:
+    import msgspec
+
+    from exchange.forgetting import forget, texts_of
+
+    open_ledger(args.ledger)
+    ids = list(texts_of(args.person, args.file, args.emails))
+    if not ids:
+        raise Quit("PERSON: expected at least one id, or --file FILE")
+    f = forget(args.ledger, ids)
+    text = (
+        f"forgotten: {f.people:,} asked for; {f.wins:,} wins and {f.auctions:,} auctions have nobody now, "
+        f"{f.requests:,} raw requests are empty\n"
+        f"{f.segments:,} segments, {f.lists:,} versions of own lists, {f.purchases:,} reported purchases cleared\n"
+        "Files that the config names (people, own_list) and copies of the ledger are yours to mend."
+    )
+    return (msgspec.json.encode(f).decode() if args.json else text), 0
+
+
 ACTIONS = (
+    Action(
+        "forget",
+        _forget_options,
+        _forget,
+        "Forget people: their rows have nobody from now on, and every sum stays.",
+        "rentier ledger forget demo-ledger user-4711",
+    ),
     Action(
         "balance",
         _balance_options,

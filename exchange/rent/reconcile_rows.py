@@ -1,4 +1,4 @@
-"""Reconcile, row by row: numbers, kinds, prices and their parts (I1, I2, I5, I10, I15), own lists (I14), order (I13)."""
+"""Reconcile, row by row: seqs, kinds, prices and their parts (I1, I2, I5, I10, I15), own lists (I14), order (I13)."""
 
 from typing import Final
 

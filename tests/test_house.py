@@ -21,7 +21,7 @@ RANKS = [
     {"randomness", "openrtb", "memory"},
     {"state", "audience", "bidding"},
     {"rent"},
-    {"awards", "contract", "facts"},
+    {"awards", "contract", "facts", "report"},
     {"auction"},
     {"population", "opportunity", "client", "reserve"},
     {"quotes", "fanout", "notices", "server", "opening"},

@@ -6,9 +6,11 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from exchange.market import FLAG_LOST, FLAG_OWN
+from exchange.market import FLAG_LOST
 from exchange.openrtb.codes import FATES, HOLDOUT, NO_BID
-from exchange.rent.keys import Index, Ints, Pick, Rows, distinct, ranks, ratio, sums
+from exchange.rent import tally as ta
+from exchange.rent.count import Count
+from exchange.rent.keys import Index, Pick, Rows, distinct, ranks, ratio
 from exchange.rent.ledger import Ledger
 
 TOP: Final = 10  # publishers listed
@@ -30,14 +32,6 @@ class AdvertiserRow(Struct):
     seen: int  # ads seen: what CPM divides by
     clicks: int
     conversions: int
-
-
-class Arrived(Struct):
-    """What came of the wins: those whose ad was seen, and the index of the win of each click and conversion."""
-
-    seen: Pick
-    clicked: Ints
-    converted: Ints
 
 
 class HoldoutRow(Struct):
@@ -89,108 +83,83 @@ def of_losers(wins: Rows | Pick) -> NDArray[np.bool_]:
     return np.asarray((wins["flags"] & FLAG_LOST) != 0)
 
 
-def advertisers(
-    ledger: Ledger, wins: Rows, terms: Pick, arrived: Arrived, known: Ints, person: Ints
-) -> list[AdvertiserRow]:
-    """One row an advertiser that won, largest spend first; `known`: billed rows with a person, `person`: which."""
-    ids, of_win = ranks(wins["advertiser"])
-    n = ids.size
-    of_bill = np.searchsorted(ids, terms["advertiser"])
-    paid, own = terms["buyer_total_nano"], (terms["flags"] & FLAG_OWN) != 0
-    won, billed = np.bincount(of_win[~of_losers(wins)], minlength=n), np.bincount(of_bill, minlength=n)
-    spend, own_spend = sums(of_bill, paid, n), sums(of_bill[own], paid[own], n)
-    clicks, conversions = (np.bincount(of_win[at], minlength=n) for at in (arrived.clicked, arrived.converted))
-    seen = np.bincount(np.searchsorted(ids, arrived.seen["advertiser"]), minlength=n)
-    contacts = np.bincount(of_bill[known], minlength=n)
-    n_people = int(person.max(initial=0)) + 1
-    people = np.bincount(distinct(of_bill[known] * n_people + person) // n_people, minlength=n)
-    rows = [
-        AdvertiserRow(
-            name=shown(ledger, "advertiser", int(ids[k])) or f"advertiser {ids[k]}",
-            wins=int(won[k]),
-            billed=int(billed[k]),
-            spend_nano=int(spend[k]),
-            cpm=ratio(1000 * int(spend[k]) / NANO, int(seen[k])),
-            people=int(people[k]),
-            rerental_share=1 - ratio(int(people[k]), int(contacts[k])) if contacts[k] else 0.0,
-            own_share=ratio(int(own_spend[k]), int(spend[k])),
-            seen=int(seen[k]),
-            clicks=int(clicks[k]),
-            conversions=int(conversions[k]),
+def advertisers(ledger: Ledger, count: Count) -> list[AdvertiserRow]:
+    """One row an advertiser that won, largest spend first."""
+    rows = []
+    for key, sums in zip(count.advertisers.found.tolist(), count.advertisers.totals.tolist(), strict=True):
+        spend, contacts, people = sums[ta.SPEND], sums[ta.CONTACTS], sums[ta.PEOPLE]
+        rows.append(
+            AdvertiserRow(
+                name=shown(ledger, "advertiser", key) or f"advertiser {key}",
+                wins=sums[ta.WINS],
+                billed=sums[ta.N_BILLED],
+                spend_nano=spend,
+                cpm=ratio(1000 * spend / NANO, sums[ta.SEEN]),
+                people=people,
+                rerental_share=1 - ratio(people, contacts) if contacts else 0.0,
+                own_share=ratio(sums[ta.OWN_SPEND], spend),
+                seen=sums[ta.SEEN],
+                clicks=sums[ta.CLICKS],
+                conversions=sums[ta.CONVERSIONS],
+            )
         )
-        for k in range(n)
-    ]
     return sorted(rows, key=lambda row: (-row.spend_nano, row.name))
 
 
-def buyers(ledger: Ledger, wins: Rows, terms: Pick) -> list[BuyerRow]:
+def buyers(ledger: Ledger, count: Count) -> list[BuyerRow]:
     """One row per endpoint and seat, most bids first; without a bids stream, those that won."""
-    bids = ledger.bids
-    of_bid, of_win, of_bill = (_buyer_key(rows) for rows in (bids, wins, terms))
-    keys = distinct(np.concatenate((of_bid, of_win)))
-    n = keys.size
-    bid_ix, win_ix, bill_ix = (np.searchsorted(keys, of) for of in (of_bid, of_win, of_bill))
-    priced = bid_ix[~np.isin(bids["fate"], NO_OFFER)]
-    n_bids, won, billed = (np.bincount(ix, minlength=n) for ix in (priced, win_ix[~of_losers(wins)], bill_ix))
-    spend = sums(bill_ix, terms["buyer_total_nano"], n)
-    pairs, of_pair = ranks(bid_ix.astype(np.int64) << 16 | bids["fate"])
-    counts = np.bincount(of_pair, minlength=pairs.size)
-    lost: list[dict[str, int]] = [{} for _ in range(n)]
-    for ix in np.argsort(-counts, kind="stable").tolist():
-        buyer, fate = int(pairs[ix]) >> 16, int(pairs[ix]) & 0xFFFF
-        if fate and len(lost[buyer]) < 3:
-            lost[buyer][_fate(fate)[0]] = int(counts[ix])
+    found = dict(zip(count.buyers.found.tolist(), count.buyers.totals.tolist(), strict=True))
+    n_bids: dict[int, int] = dict.fromkeys(found, 0)
+    lost: dict[int, dict[str, int]] = {key: {} for key in found}
+    bids = sorted(zip(count.fates.found.tolist(), count.fates.totals[:, 0].tolist(), strict=True))
+    for key, n in sorted(bids, key=lambda pair: -pair[1]):
+        buyer, fate = key >> 16, key & 0xFFFF
+        n_bids[buyer] = n_bids.get(buyer, 0) + (n if fate not in NO_OFFER else 0)
+        why = lost.setdefault(buyer, {})
+        if fate and len(why) < 3:
+            why[_fate(fate)[0]] = n
     rows = []
-    for k, key in enumerate(keys.tolist()):
+    for key in n_bids:
+        sums = found.get(key, [0] * 4)
         endpoint, seat = (key >> 32) - 1, key & 0xFFFFFFFF
         names = ledger.meta.get("endpoints", [])
         where = "local" if endpoint < 0 else names[endpoint] if endpoint < len(names) else f"endpoint {endpoint}"
         who = shown(ledger, "seat", seat) or f"seat {seat}"
-        rows.append(BuyerRow(where, who, int(n_bids[k]), int(won[k]), int(billed[k]), int(spend[k]), lost[k]))
+        won, billed, spend = sums[ta.WINS], sums[ta.N_BILLED], sums[ta.SPEND]
+        rows.append(BuyerRow(where, who, n_bids[key], won, billed, spend, lost[key]))
     return sorted(rows, key=lambda row: (-row.bids, -row.wins, row.endpoint, row.seat))
 
 
-def _buyer_key(rows: Rows | Pick) -> Ints:
-    """Endpoint and seat of each row as one integer."""
-    return (rows["endpoint"].astype(np.int64) + 1) << 32 | rows["seat"].astype(np.int64)
-
-
-def publishers(ledger: Ledger, terms: Pick, seen: Pick) -> list[PublisherRow]:
+def publishers(ledger: Ledger, count: Count) -> list[PublisherRow]:
     """The publishers that earned most."""
-    auctions = ledger.auctions
-    ids, of = ranks(auctions["publisher"])
-    n = ids.size
-    asked, sold = np.bincount(of, minlength=n), np.bincount(of[auctions["sold"] != 0], minlength=n)
-    known = np.isin(terms["publisher"], ids)
-    bill_ix = np.searchsorted(ids, terms["publisher"][known])
-    earned = sums(bill_ix, terms["publisher_nano"][known], n)
-    shown_on = seen["publisher"][np.isin(seen["publisher"], ids)]
-    ads = np.bincount(np.searchsorted(ids, shown_on), minlength=n)
+    found = sorted(zip(count.publishers.found.tolist(), count.publishers.totals.tolist(), strict=True))
+    found = [(key, sums) for key, sums in found if sums[ta.ASKED]]
     return [
         PublisherRow(
-            name=shown(ledger, "publisher", int(ids[k])) or f"publisher {ids[k]}",
-            auctions=int(asked[k]),
-            sold=int(sold[k]),
-            publisher_nano=int(earned[k]),
-            publisher_cpm=ratio(1000 * int(earned[k]) / NANO, int(ads[k])),
+            name=shown(ledger, "publisher", key) or f"publisher {key}",
+            auctions=sums[ta.ASKED],
+            sold=sums[ta.SOLD],
+            publisher_nano=sums[ta.SPEND],
+            publisher_cpm=ratio(1000 * sums[ta.SPEND] / NANO, sums[ta.SEEN]),
         )
-        for k in np.lexsort((-asked, -earned))[:TOP].tolist()
+        for key, sums in sorted(found, key=lambda pair: (-pair[1][ta.SPEND], -pair[1][ta.ASKED]))[:TOP]
     ]
 
 
-def holdouts(ledger: Ledger) -> list[HoldoutRow]:
+def holdouts(ledger: Ledger, count: Count) -> list[HoldoutRow]:
     """What each advertiser's holdout kept back, most imps first; empty when no bids were kept."""
-    bids, auctions = ledger.bids, ledger.auctions
-    kept = Pick(bids, np.flatnonzero(bids["fate"] == HOLDOUT))
-    if not len(kept):
+    if not count.held_out:
         return []
-    imp = Index(auctions, by_slot=False).find(bids[bids["fate"] == HOLDOUT])
-    ids, of = ranks(kept["advertiser"])
-    n = ids.size
-    imps = distinct(of * (len(auctions) + 1) + imp + 1) // (len(auctions) + 1)
-    keys, person = ranks(auctions["person_key"][imp])
+    advertiser, auction, imp_ix = (np.concatenate(parts) for parts in zip(*count.held_out, strict=True))
+    count.imps.load("auction_id", "imp_ix", "person_key")
+    imps = {name: count.imps[name] for name in ("auction_id", "imp_ix")}
+    imp = Index(imps, by_slot=False).find({"auction_id": auction, "imp_ix": imp_ix})
+    ids, of = ranks(advertiser)
+    n, n_imps = ids.size, len(count.imps)
+    opportunities = distinct(of * (n_imps + 1) + imp + 1) // (n_imps + 1)
+    keys, person = ranks(count.imps["person_key"][imp])
     people = distinct((of * keys.size + person)[keys[person] != 0]) // max(keys.size, 1)
-    counted, met = np.bincount(imps, minlength=n), np.bincount(people, minlength=n)
+    counted, met = np.bincount(opportunities, minlength=n), np.bincount(people, minlength=n)
     rows = [
         HoldoutRow(shown(ledger, "advertiser", int(ids[k])) or f"advertiser {ids[k]}", int(met[k]), int(counted[k]))
         for k in range(n)
@@ -198,12 +167,12 @@ def holdouts(ledger: Ledger) -> list[HoldoutRow]:
     return sorted(rows, key=lambda row: (-row.opportunities, row.name))
 
 
-def fates(bids: Rows) -> list[FateRow]:
+def fates(count: Count) -> list[FateRow]:
     """What became of the bids, most frequent first."""
-    codes, of = ranks(bids["fate"])
-    counts = np.bincount(of, minlength=codes.size)
-    rows = [FateRow(int(code), *_fate(int(code)), int(n)) for code, n in zip(codes, counts, strict=True)]
-    return sorted(rows, key=lambda row: -row.bids)
+    bids: dict[int, int] = {}
+    for key, n in zip(count.fates.found.tolist(), count.fates.totals[:, 0].tolist(), strict=True):
+        bids[key & 0xFFFF] = bids.get(key & 0xFFFF, 0) + n
+    return [FateRow(code, *_fate(code), n) for code, n in sorted(bids.items(), key=lambda pair: (-pair[1], pair[0]))]
 
 
 def _fate(code: int) -> tuple[str, str]:

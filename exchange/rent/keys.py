@@ -3,6 +3,7 @@
 All columns, no loops: a million rows take tens of milliseconds.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,23 +11,23 @@ from numpy.typing import NDArray
 
 Rows = NDArray[Any]
 Ints = NDArray[np.int64]
-MONTH_NS: Final = "datetime64[M]"
+Keyed = NDArray[Any] | Mapping[str, NDArray[Any]]  # rows, or their columns
 
 
 class Index:
     """Finds rows by award (`by_slot`) or by imp; equal keys stand in the order of the rows."""
 
-    def __init__(self, rows: Rows, by_slot: bool) -> None:
+    def __init__(self, rows: Keyed, by_slot: bool) -> None:
         self.by_slot = by_slot
         self._ids = distinct(rows["auction_id"])
         keys = self._pack(rows)
         self.order: Ints = np.arange(keys.size) if _rises(keys) else np.argsort(keys, kind="stable")
         self.sorted = keys[self.order]
 
-    def find(self, rows: Rows) -> Ints:
+    def find(self, rows: Keyed) -> Ints:
         """For each of `rows` (of any stream) the first indexed row with its key; -1 = none."""
         if self.order.size == 0:
-            return np.full(len(rows), -1, np.int64)
+            return np.full(rows["auction_id"].size, -1, np.int64)
         keys = self._pack(rows)
         at = np.minimum(np.searchsorted(self.sorted, keys), self.order.size - 1)
         known = self._ids[np.minimum(np.searchsorted(self._ids, rows["auction_id"]), self._ids.size - 1)]
@@ -37,11 +38,12 @@ class Index:
         """Rows whose key an earlier row has."""
         return np.sort(self.order[1:][self.sorted[1:] == self.sorted[:-1]])
 
-    def _pack(self, rows: Rows) -> NDArray[np.uint64]:
+    def _pack(self, rows: Keyed) -> NDArray[np.uint64]:
         """One integer per row: rank of the auction, imp, slot."""
         rank = np.searchsorted(self._ids, rows["auction_id"]).astype(np.uint64)
         key: NDArray[np.uint64] = rank << np.uint64(24) | rows["imp_ix"].astype(np.uint64) << np.uint64(8)
-        if self.by_slot and "slot" in (rows.dtype.names or ()):
+        names = rows.dtype.names if isinstance(rows, np.ndarray) else rows
+        if self.by_slot and "slot" in (names or ()):
             key |= rows["slot"].astype(np.uint64)
         return key
 
@@ -106,18 +108,6 @@ def customers(advertiser: Rows, person: Ints) -> tuple[Ints, int]:
 def _rises(values: Rows) -> bool:
     """Whether values never fall."""
     return bool((values[1:] >= values[:-1]).all())
-
-
-def months(ts_ns: Rows) -> Ints:
-    """Calendar month (UTC) of each time, counted from January 1970."""
-    return ts_ns.astype("datetime64[ns]").astype(MONTH_NS).astype(np.int64)
-
-
-def sums(group: Ints, values: Rows, n: int) -> Ints:
-    """Sum int64 `values` by `group` (0 to n - 1), exactly."""
-    out = np.zeros(n, np.int64)
-    np.add.at(out, group, values.astype(np.int64))
-    return out
 
 
 def total(values: Rows) -> int:

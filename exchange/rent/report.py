@@ -11,22 +11,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from exchange.market import (
-    BILL_IMPRESSION,
-    BILLING,
-    CLICKS,
-    CONVERSIONS,
-    FLAG_OWN,
-    KIND_CLICK,
-    KIND_RELEASE,
-    KIND_UNPAID,
-    KIND_VIEW,
-    PARTIES,
-)
+from exchange.market import KIND_OPT_IN, KIND_OPT_OUT, KIND_UNPAID, PARTIES
+from exchange.rent import tally as ta
 from exchange.rent.breakdown import (
     NO_OFFER,
     AdvertiserRow,
-    Arrived,
     BuyerRow,
     FateRow,
     HoldoutRow,
@@ -35,10 +24,10 @@ from exchange.rent.breakdown import (
     buyers,
     fates,
     holdouts,
-    of_losers,
     publishers,
 )
-from exchange.rent.keys import Index, Ints, Pick, Rows, customers, distinct, months, ranks, ratio, sums, total
+from exchange.rent.count import Count
+from exchange.rent.keys import Ints, ratio
 from exchange.rent.ledger import Ledger
 
 NANO: Final = 1e9
@@ -105,75 +94,66 @@ class Summary(Struct):
     fates: list[FateRow]
     holdouts: list[HoldoutRow]
     cut: int  # rows left out: an unfinished step, or a writer at work
+    refunds: int = 0
+    refunded_nano: int = 0  # every money figure above is what is left after it
+    opt_ins: int = 0
+    opt_outs: int = 0
+    rented_again: int = 0  # customers with two contacts or more
+    own_customers: int = 0  # customers that were on the advertiser's own list at one contact or more
+    new_customers: int = 0  # pairs (advertiser, person) with a conversion
+    cac_nano: float = 0.0  # spend / new customers
 
 
 def summarise(ledger: Ledger) -> Summary:
-    """Compute the summary of a ledger. A million wins take about a second."""
-    wins, events = ledger.wins, ledger.events
-    win_of = Index(wins, by_slot=True).find(events)
-    known = win_of >= 0
-    settled = known & np.isin(events["kind"], BILLING)
-    billed = Pick(events, np.flatnonzero(settled))
-    terms = Pick(wins, win_of[settled])
-    released = win_of[known & (events["kind"] == KIND_RELEASE)]
-    clicked = win_of[known & np.isin(events["kind"], CLICKS)]
-    converted = win_of[known & np.isin(events["kind"], CONVERSIONS)]
-    seen = Pick(wins, _seen(wins, events["kind"], win_of))
-    open_ = np.ones(len(wins), bool)
-    open_[win_of[settled]] = False
-    open_[released] = False
-    known_person = np.flatnonzero(terms["person_key"] != 0)
-    people, person = ranks(terms["person_key"][known_person])
-    spend, n = total(terms["buyer_total_nano"]), len(billed)
-    publisher_nano = total(terms["publisher_nano"])
-    own, own_seen = (terms["flags"] & FLAG_OWN) != 0, (seen["flags"] & FLAG_OWN) != 0
-    sold = int(np.count_nonzero(ledger.auctions["sold"]))
+    """Compute the summary of a ledger in one walk over the columns it needs. Money is net of refunds."""
+    count = Count(ledger)
+    totals, met, kinds = count.totals.tolist(), count.met.tolist(), count.kinds.tolist()
+    spend, seen, clicks, conversions = (
+        totals[at] for at in (ta.T_SPEND, ta.T_SEEN, ta.T_CLICKS, ta.T_CONVERSIONS)
+    )  # fmt: skip
+    parties = dict(zip(PARTIES, totals[ta.T_PARTIES :], strict=True))
+    fates_ = fates(count)
     return Summary(
         currency=str(ledger.meta.get("currency", "")),
-        auctions=len(ledger.auctions),
-        sold=sold,
-        fill=ratio(sold, len(ledger.auctions)),
-        bids=int(np.count_nonzero(~np.isin(ledger.bids["fate"], NO_OFFER))),
-        wins=len(wins) - int(np.count_nonzero(of_losers(wins))),
-        billed=n,
-        seen=len(seen),
-        clicks=len(clicked),
-        conversions=len(converted),
-        released=len(released),
-        unpaid=int(np.count_nonzero(events["kind"] == KIND_UNPAID)),
-        open_holds=int(np.count_nonzero(open_)),
-        held_nano=total(wins["buyer_total_nano"][open_]),
+        auctions=len(count.imps),
+        sold=count.sold,
+        fill=ratio(count.sold, len(count.imps)),
+        bids=sum(row.bids for row in fates_ if row.code not in NO_OFFER),
+        wins=len(count.wins) - totals[ta.T_LOST],
+        billed=totals[ta.T_BILLED],
+        seen=seen,
+        clicks=clicks,
+        conversions=conversions,
+        released=totals[ta.T_RELEASED],
+        unpaid=kinds[KIND_UNPAID],
+        open_holds=totals[ta.T_OPEN],
+        held_nano=totals[ta.T_HELD],
         spend_nano=spend,
-        clearing_nano=total(terms["clearing_nano"]),
-        cpm=ratio(1000 * spend / NANO, len(seen)),
-        publisher_cpm=ratio(1000 * publisher_nano / NANO, len(seen)),
-        ecpc_nano=ratio(spend, len(clicked)),
-        cpa_nano=ratio(spend, len(converted)),
-        own_billed=int(np.count_nonzero(own)),
-        own_share=ratio(total(terms["buyer_total_nano"][own]), spend),
-        own_premium=_premium(terms["buyer_total_nano"], own, own_seen),
-        parties=_parties(terms, spend),
-        advertisers=advertisers(ledger, wins, terms, Arrived(seen, clicked, converted), known_person, person),
-        buyers=buyers(ledger, wins, terms),
-        publishers=publishers(ledger, terms, seen),
-        fates=fates(ledger.bids),
-        holdouts=holdouts(ledger),
+        clearing_nano=totals[ta.T_CLEARING],
+        cpm=ratio(1000 * spend / NANO, seen),
+        publisher_cpm=ratio(1000 * parties["publisher"] / NANO, seen),
+        ecpc_nano=ratio(spend, clicks),
+        cpa_nano=ratio(spend, conversions),
+        own_billed=totals[ta.T_OWN],
+        own_share=ratio(totals[ta.T_OWN_SPEND], spend),
+        own_premium=_premium(spend, totals[ta.T_OWN_SPEND], seen, totals[ta.T_OWN_SEEN]),
+        parties=[Party(party, nano, ratio(nano, spend)) for party, nano in parties.items()],
+        advertisers=advertisers(ledger, count),
+        buyers=buyers(ledger, count),
+        publishers=publishers(ledger, count),
+        fates=fates_,
+        holdouts=holdouts(ledger, count),
         cut=sum(ledger.cut.values()),
-        **_people(billed, terms, known_person, person, people.size),
+        refunds=count.refunds,
+        refunded_nano=count.refunded_nano,
+        opt_ins=kinds[KIND_OPT_IN],
+        opt_outs=kinds[KIND_OPT_OUT],
+        rented_again=met[ta.M_AGAIN],
+        own_customers=met[ta.M_OWN],
+        new_customers=met[ta.M_NEW],
+        cac_nano=ratio(spend, met[ta.M_NEW]),
+        **_people(met, totals, count.rents),
     )
-
-
-def _seen(wins: Rows, kind: Rows, win_of: Ints) -> Ints:
-    """The wins whose ad was seen: an impression, a view, a billed event, a click where impressions are not billed.
-
-    Never those of all-pay losers, who are billed for nothing.
-    """
-    seen = np.zeros(len(wins), bool)
-    told = (win_of >= 0) & ((kind == KIND_VIEW) | np.isin(kind, BILLING))
-    seen[win_of[told]] = True
-    clicked = win_of[(win_of >= 0) & (kind == KIND_CLICK)]
-    seen[clicked[wins["bill"][clicked] != BILL_IMPRESSION]] = True
-    return np.flatnonzero(seen & ~of_losers(wins))
 
 
 def to_json(summary: Summary) -> bytes:
@@ -181,47 +161,33 @@ def to_json(summary: Summary) -> bytes:
     return msgspec.json.encode(summary)
 
 
-def _people(billed: Pick, terms: Pick, known: Ints, person: Ints, n_people: int) -> dict[str, Any]:
-    """The figures about people: the `known` ones of the billed rows, and the number of the person on each."""
-    paid = terms["buyer_total_nano"][known]
-    pair, n_pairs = customers(terms["advertiser"][known], person)
-    month = months(billed["ts_ns"][known])
-    first = month.min() if month.size else 0
-    span = int(month.max() - first) + 1 if month.size else 1
-    customer_months = distinct(pair * span + (month - first)).size
-    person_months = distinct(person * span + (month - first)).size
-    spent = total(paid)
-    new = billed["contact_n"][known] == 1
-    each = sums(pair, paid, n_pairs)
-    p50, p90 = np.percentile(each, [50, 90]) if n_pairs else (0.0, 0.0)
+def _people(met: list[int], totals: list[int], rents: Ints) -> dict[str, Any]:
+    """The figures about people: `rents` = what each customer (advertiser x person) cost, in nano."""
+    contacts, n_pairs, spent = met[ta.M_CONTACTS], met[ta.M_CUSTOMERS], met[ta.M_PAID]
+    firsts = met[ta.M_FIRSTS] + totals[ta.T_FIRSTS]
+    first_nano = met[ta.M_FIRSTS_NANO] + totals[ta.T_FIRSTS_NANO]
+    p50, p90 = np.percentile(rents, [50, 90]) if n_pairs else (0.0, 0.0)
     return {
-        "people": n_people,
+        "people": met[ta.M_PEOPLE],
         "customers": n_pairs,
-        "contacts": int(paid.size),
-        "rerental_share": 1 - ratio(n_pairs, paid.size) if paid.size else 0.0,
-        "kilo_customer": ratio(1000 * spent / NANO, customer_months),
-        "person_month": ratio(spent / NANO, person_months),
+        "contacts": contacts,
+        "rerental_share": 1 - ratio(n_pairs, contacts) if contacts else 0.0,
+        "kilo_customer": ratio(1000 * spent / NANO, met[ta.M_CUSTOMER_MONTHS]),
+        "person_month": ratio(spent / NANO, met[ta.M_PERSON_MONTHS]),
         "rent": Rent(
-            first_mean_nano=ratio(total(paid[new]), int(new.sum())),
-            later_mean_nano=ratio(total(paid[~new]), int((~new).sum())),
+            first_mean_nano=ratio(first_nano, firsts),
+            later_mean_nano=ratio(spent - first_nano, contacts - firsts),
             mean_nano=ratio(spent, n_pairs),
             p50_nano=float(p50),
             p90_nano=float(p90),
-            max_nano=int(each.max(initial=0)),
+            max_nano=met[ta.M_MAX],
         ),
     }
 
 
-def _parties(terms: Pick, spend: int) -> list[Party]:
-    """The waterfall: ten parties in the order of `market.PARTIES`."""
-    amounts = {party: total(terms[f"{party}_nano"]) for party in PARTIES}
-    return [Party(party, nano, ratio(nano, spend)) for party, nano in amounts.items()]
-
-
-def _premium(paid: Rows, own: Rows, own_seen: Rows) -> float:
+def _premium(spend: int, own_spend: int, seen: int, own_seen: int) -> float:
     """CPM on own customers / CPM on others; 0 when one of them was never rented."""
-    n_own = int(np.count_nonzero(own_seen))
-    return ratio(ratio(total(paid[own]), n_own), ratio(total(paid[~own]), own_seen.size - n_own))
+    return ratio(ratio(own_spend, own_seen), ratio(spend - own_spend, seen - own_seen))
 
 
 # ---- the screen ----------------------------------------------------------------------------------------------

@@ -7,41 +7,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from exchange import market as m
+from exchange.market import life as lf
 from exchange.rent.keys import Ints
 from exchange.rent.reconcile_books import Books, Breaks
 
-# States of an award, and after which row kind it is in which: the rows of docs/ledger.md, "The life of an award".
-_HELD, _BILLED, _RELEASED, _REFUNDED, _PART, _UNPAID = m.HELD, m.BILLED, m.RELEASED, m.REFUNDED, 5, 6
-_STATES: Final = ("", "held", "billed", "released", "refunded", "part refunded", "unpaid")
-_BILLED_BY: Final = (m.KIND_IMPRESSION, m.KIND_BILLED_CLICK, m.KIND_BILLED_CONVERSION)  # by `bill`
-_ELSE: Final = (m.KIND_VIEW, m.KIND_CLICK, m.KIND_CONVERSION)  # the same arrivals where they are not billed
-
-
-def _table() -> NDArray[np.int8]:
-    """AFTER[bill, state, row kind]: the state after that row, 0 = it may not stand there.
-
-    A refund that leaves nothing leads to `refunded` where this says `part refunded`.
-    """
-    after = np.zeros((len(m.BILLS), len(_STATES), max(m.KINDS) + 1), np.int8)
-    states = np.arange(1, len(_STATES))
-    for bill in range(len(m.BILLS)):
-        for other in range(len(m.BILLS)):
-            if other != bill:
-                after[bill, states, _ELSE[other]] = states
-        after[bill, states, m.KIND_OPT_IN] = after[bill, states, m.KIND_OPT_OUT] = states
-        after[bill, _HELD, _BILLED_BY[bill]] = _BILLED
-        after[bill, _HELD, m.KIND_RELEASE] = _RELEASED
-        after[bill, _RELEASED, m.KIND_UNPAID] = _UNPAID
-        after[bill, [_BILLED, _PART], m.KIND_REFUND] = _PART
-    return after
-
-
-AFTER: Final = _table()
+_STATES: Final = tuple(lf.STATES.get(state, "") for state in range(max(lf.STATES) + 1))
 _ONCE: Final = np.zeros(max(m.KINDS) + 1, np.uint8)  # bit of what has come, by row kind; unpaid: by `bill`
-for _bit, _kinds in enumerate((_BILLED_BY[0], _BILLED_BY[1], _BILLED_BY[2], m.KIND_OPT_IN, m.KIND_OPT_OUT)):
-    _ONCE[_kinds] = 1 << _bit
-for _bit, _kinds in enumerate(_ELSE):
-    _ONCE[_kinds] = 1 << _bit
+for _arrival, _kinds in lf.ONCE.items():
+    _ONCE[list(_kinds)] = 1 << _arrival
+_SEEN: Final = np.uint8(1 << lf.IMPRESSION)
+_CLICKED: Final = 1 << lf.CLICK
 
 FINE, NOT_NOW, TWICE, NUMBER, TOO_MUCH, TOO_LATE, OTHER_BILL = range(7)
 
@@ -71,20 +46,20 @@ def _walk(win, kind, amount, number, time, bill, total, expires, after, once, st
                 says[i] = TOO_MUCH
         elif then == 0:
             known = kind[i] == m.KIND_RELEASE or kind[i] == m.KIND_UNPAID or kind[i] == m.KIND_REFUND
-            says[i] = NOT_NOW if known or after[bill[w], 1, kind[i]] else OTHER_BILL
-        elif then != state[w] and state[w] == _HELD:
+            says[i] = NOT_NOW if known or after[bill[w], m.HELD, kind[i]] else OTHER_BILL
+        elif then != state[w] and state[w] == m.HELD:
             if (time[i] > expires[w]) if kind[i] == m.KIND_RELEASE else (time[i] >= expires[w]):
                 says[i] = TOO_LATE
         if says[i] != FINE:
             continue
         come[w] |= bit
-        if bill[w] != m.BILL_IMPRESSION and bit == 2:
-            come[w] |= np.uint8(1)  # whoever clicks has seen it, where impressions are not what is billed
+        if bill[w] != m.BILL_IMPRESSION and bit == _CLICKED:
+            come[w] |= _SEEN  # whoever clicks has seen it, where impressions are not what is billed
         if kind[i] == m.KIND_REFUND:
             refunds[w] += 1
             left[w] -= amount[i]
-            then = np.int8(_REFUNDED) if left[w] == 0 else then
-        elif state[w] == _HELD and then == _BILLED:
+            then = np.int8(m.REFUNDED) if left[w] == 0 else then
+        elif state[w] == m.HELD and then == m.BILLED:
             left[w] = total[w]
         state[w] = then
 
@@ -124,18 +99,18 @@ def life(books: Books) -> Breaks:
     wins, rows, win = books.wins, books.events, books.win
     n = len(wins)
     kind, amount = rows["kind"].astype(np.int64), -rows["paid_nano"]
-    state, come, refunds = np.full(n, _HELD, np.int8), np.zeros(n, np.uint8), np.zeros(n, np.int64)
+    state, come, refunds = np.full(n, m.HELD, np.int8), np.zeros(n, np.uint8), np.zeros(n, np.int64)
     left = np.zeros(n, np.int64)
     says, was = np.zeros(len(rows), np.int8), np.zeros(len(rows), np.int8)
     bill = np.minimum(wins["bill"], len(m.BILLS) - 1).astype(np.int64)
-    terms = (bill, wins["buyer_total_nano"], wins["expires_ns"], AFTER, _ONCE)
+    terms = (bill, wins["buyer_total_nano"], wins["expires_ns"], lf.AFTER, _ONCE)
     facts = (win, kind, amount, rows["number"].astype(np.int64), rows["ts_ns"])
     _walk(*facts, *terms, state, come, left, refunds, says, was)
     if len(rows):
         yield from _told(books, says, was, bill[win] if n else win, left[win] if n else win, refunds)
     again = np.zeros(len(rows), np.int8)
     _walk(*facts, *terms, state, come, left, refunds, again, was)
-    taken = (again == FINE) & (says == FINE) & (win >= 0) & (rows["kind"] < AFTER.shape[2])
+    taken = (again == FINE) & (says == FINE) & (win >= 0) & (rows["kind"] < lf.AFTER.shape[2])
     yield "I7", "events", rows, taken, "replayed", "nothing, as it came before", "recorded once more"
 
 

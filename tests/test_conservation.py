@@ -1,7 +1,8 @@
 """Conservation: whatever was sold, clicked, refunded or let expire, what advertisers paid is what the parties have.
 
-Real runs of the simulation with each fee preset, clicks and conversions billed, an advertiser with fees of its own, two
-with money of their own, a holdout, budgets that run out, holds that expire, and refunds in parts. Nothing may be off by one nano.
+Real runs of the simulation with each fee preset: clicks and conversions billed, an advertiser with fees of its own, two
+with money of their own, a holdout, a budget that runs out, holds that expire, refunds in parts. Nothing may be off by
+one nano.
 """
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 
 from exchange import market as mk
 from exchange.config import Config, parse_config
-from exchange.rent.ledger import Ledger
 from exchange.rent.postings import ACCOUNTS, Postings, balance, party_columns
 from exchange.rent.reconcile import reconcile
 from exchange.rent.waterfall import PRESETS

@@ -19,7 +19,8 @@ FUNCTION_LINES_MAX = 70
 RANKS = [
     {"market", "compiled", "config", "http", "metrics", "links"},
     {"randomness", "openrtb", "memory"},
-    {"state", "audience", "rent", "bidding"},
+    {"state", "audience", "bidding"},
+    {"rent"},
     {"awards", "contract", "facts", "report"},
     {"auction"},
     {"population", "opportunity", "client", "reserve"},

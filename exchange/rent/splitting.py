@@ -58,7 +58,9 @@ def split(rows: str, fees: dict[str, NDArray[np.int64]]) -> str:
     for side, amount, first, last in sides:
         live = [k for k in range(first, last) if term[f"w{k}"] != "0"]
         for k in live:
-            quotients += [f"{amount} * {term[f'w{k}']} {sign} {term[side]} AS {to}{k}" for sign, to in (("//", "q"), ("%", "r"))]
+            quotients += [
+                f"{amount} * {term[f'w{k}']} {sign} {term[side]} AS {to}{k}" for sign, to in (("//", "q"), ("%", "r"))
+            ]
             dropped += [f"q{k}", f"r{k}"]
             before = [f"(r{j} {'>=' if j < k else '>'} r{k})::BIGINT" for j in live if j != k]
             parts[k] = f"q{k} + ({' + '.join(before)} < left_{side})::BIGINT" if before else f"q{k}"

@@ -93,7 +93,8 @@ def fee_set(
     """Return the fee set that shares the clearing price as `sell` does and adds the fees of `buy`.
 
     Both are presets or names of `sets`, the config's [fees.set.NAME]; `buy_key` is the key that names `buy`; fx_bps:
-    what comes on top of that for another currency, in 1/10,000 of the clearing price. A record of `market.FEES`. Raises ValueError that names the key and what was expected.
+    what comes on top of that for another currency, in 1/10,000 of the clearing price. A record of `market.FEES`.
+    Raises ValueError that names the key and what was expected.
     """
     own = {name: _shares(name, own) for name, own in (sets or {}).items()}
     sell_weights = _known("fees.sell", sell, own)[3]

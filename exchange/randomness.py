@@ -21,6 +21,8 @@ OWN: Final = 8  # population: is the person already a customer
 HOLDOUT: Final = 9  # is the person never shown an advertiser's ads (in place of the auction: the person's key)
 ROTATE: Final = 10  # which of a campaign's ads that fit
 CONVERSION: Final = 11  # population: does a click become a conversion
+OPT_IN: Final = 12  # population: does a click become an opt in, and that an opt out
+REFUND: Final = 13  # population: is what was billed refunded, how much of it
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)

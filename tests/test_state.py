@@ -269,14 +269,14 @@ def test_a_random_life_in_every_format_is_the_same_for_both(seed):
 def test_random_lives_of_fresh_seeds():
     seed = int(os.environ.get("RENTIER_SEED") or random.SystemRandom().randrange(2**32))
     print(f"RENTIER_SEED={seed}")
-    for life in range(40):
-        rng = random.Random(seed + life)
-        wide = every_format(life) if life % 2 else {}
-        config = mixed(seed % 2**31 + life, runner_up=rng.choice(["other_seat", "next_bid"]), **wide)
-        venue, naive = pair(billed_by_event(config) if life % 2 else config)
-        live(venue, naive, rng, 1_500, formats=tuple(mk.FORMATS.values()) if life % 2 else (1, 2, 2))
+    for turn in range(40):
+        rng = random.Random(seed + turn)
+        wide = every_format(turn) if turn % 2 else {}
+        config = mixed(seed % 2**31 + turn, runner_up=rng.choice(["other_seat", "next_bid"]), **wide)
+        venue, naive = pair(billed_by_event(config) if turn % 2 else config)
+        live(venue, naive, rng, 1_500, formats=tuple(mk.FORMATS.values()) if turn % 2 else (1, 2, 2))
         venue.close()
-        assert differences(naive, venue, Ledger.in_memory(venue.journal, venue.names)) == [], life
+        assert differences(naive, venue, Ledger.in_memory(venue.journal, venue.names)) == [], turn
 
 
 def test_a_budget_is_never_exceeded_by_one_unit():

@@ -201,7 +201,12 @@ def live(
             kind = rng.choices(kinds, (60, 20, 20, 5, 5, 25)[: len(kinds)])[0]
             amount, number = 0, 1
             if kind == mk.KIND_REFUND:
-                amount, number = rng.choice([0, 0, rng.randrange(900_000), 10**7, -1]), rng.choice([1, 1, 2, 2, 3])
+                paid = [a for a in naive.awards.values() if a.status in (mk.BILLED, mk.PART_REFUNDED)]
+                if paid and rng.random() < 0.8:
+                    award = rng.choice(paid)
+                    serial, auction = award.serial, award.auction
+                    number = len(award.refunded) + rng.choice([0, 1, 1, 1, 1, 2])
+                amount = rng.choice([0, rng.randrange(900_000), rng.randrange(900_000), 10**7, -1])
             event = (kind, serial, auction, now, amount, number)
             assert venue.event(*event) == naive.event(*event)
         else:

@@ -24,7 +24,7 @@ from exchange.opening import open_venue
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import salt
 from exchange.simulate.replay import compare
-from tests.test_live import body_of, text_of
+from tests.test_live import ENDPOINT, bid, body_of, text_of
 from tests.test_parity import Client
 
 quick = settings(derandomize=True, deadline=None, max_examples=200)
@@ -165,6 +165,24 @@ def test_all_kinds_by_link_and_by_post_and_the_metrics_count_them(tmp_path: Path
     rows = Ledger(tmp_path / "ledger").events
     assert rows["paid_nano"][rows["kind"] == mk.KIND_REFUND].tolist() == [-400_000, -1_600_000]
     assert compare(live.config, tmp_path / "ledger").differences == []
+
+
+def test_markup_and_remote_markup_get_the_links_and_the_token(tmp_path: Path) -> None:
+    markup = "<i>${OPT_IN_URL:XML} ${OPT_OUT_URL} ${AWARD_TOKEN:URL}</i>"
+    own = clocked(tmp_path).replace('image = "https://acme.example/mpu.png"', f"html = '{markup}'")
+
+    async def test(server: Server) -> None:
+        base = f"http://{server.live.address}"
+        for answers in ((), [bid(9.0, adm=markup)]):
+            opened = server.live.line.open(body_of(), server.now_ns)
+            answered = server.live.line.close(opened, answers, server.now_ns)
+            sold = msgspec.json.decode(answered.body)["seatbid"][0]["bid"][0]
+            token = sold["burl"].partition("/i?t=")[2]
+            assert f"<i>{base}/o?t={token} {base}/u?t={token} {token}</i>" in sold["adm"]
+            assert await server.follow("u", token) == 200
+
+    live = served(own + ENDPOINT, test)
+    assert int(live.venue.record["n_opt_outs"][0]) == 2
 
 
 def test_the_words_of_the_metrics_are_those_of_the_table() -> None:

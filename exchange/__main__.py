@@ -1,4 +1,4 @@
-"""The command `rentier`: serve, simulate, report, reconcile, explain, reserve, replay, demo, new, tournament, theory.
+"""The command `rentier`: serve, simulate, report, reconcile, explain, reserve, replay, events, demo, and so on.
 
 Bad input is one line on stderr and exit code 2; a ledger that does not balance, or a measure that theory does not
 expect, is exit code 1.
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from exchange import __version__
-from exchange.cli import Quit, books, learning, reading, running
+from exchange.cli import Quit, books, events, learning, reading, running
 from exchange.people import command as people
 
 EPILOG = """examples:
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for group in (running, reading, books, learning):
+    for group in (running, reading, books, events, learning):
         group.commands(command)
     people.add_people_commands(command, lambda args: print(people.text(args)))
     return top

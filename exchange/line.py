@@ -26,6 +26,7 @@ from exchange.audience.lists import FAR_NS
 from exchange.audience.people import person_key
 from exchange.audience.query import SEG
 from exchange.config import ConfigError, Endpoint
+from exchange.events import Posted
 from exchange.links import BadToken, Links
 from exchange.openrtb import codes, screen
 from exchange.openrtb.encode import cpm, forward, written, written_response
@@ -311,20 +312,32 @@ class Line:
     # ---- after the auction -------------------------------------------------------------------------------------
 
     def follow(self, kind: int, token: str, now_ns: int) -> tuple[int, str, list[tuple[int, str]]]:
-        """A signed link was called: an impression, a click or a conversion (kind) has come.
+        """A signed link was called: an impression, click, conversion, opt in or opt out (kind) has come.
 
-        Returns (kind recorded or 0, landing page of the creative or "", notices). Raises BadToken.
+        Returns (kind recorded, or 0 and below, landing page of the creative or "", notices). Raises BadToken.
         """
         link = self.links.read(token, now_ns // mk.NANO)
         if self.full:
             self.append_input(mk.KIND_LINK, now_ns, _MSGPACK((kind, token)))
         recorded = self.venue.event(kind, link.serial, link.auction_id, now_ns)
+        return recorded, self.landing(link.creative), self._billed(recorded, link.serial)
+
+    def post(self, posted: Sequence[Posted], now_ns: int) -> tuple[list[int], list[tuple[int, str]]]:
+        """Events came from a server, read and checked. Returns (an answer for each, notices)."""
+        if self.full:
+            self.append_input(mk.KIND_POST, now_ns, _MSGPACK(posted))
+        answers: list[int] = []
         notices: list[tuple[int, str]] = []
-        if recorded == mk.KIND_IMPRESSION:
-            burl = self.burls.pop(link.serial, None)
-            if burl is not None:
-                notices.append(burl)
-        return recorded, self.landing(link.creative), notices
+        for kind, token, amount_nano, number in posted:
+            link = self.links.read(token)
+            answers.append(self.venue.event(kind, link.serial, link.auction_id, now_ns, amount_nano, number))
+            notices += self._billed(answers[-1], link.serial)
+        return answers, notices
+
+    def _billed(self, recorded: int, serial: int) -> list[tuple[int, str]]:
+        """The notice to a bidder whose impression was billed."""
+        burl = self.burls.pop(serial, None) if recorded == mk.KIND_IMPRESSION else None
+        return [] if burl is None else [burl]
 
     def landing(self, creative_id: int) -> str:
         """The landing page of a creative by its id; "" when there is none."""

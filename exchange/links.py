@@ -1,5 +1,5 @@
-"""Signed links: one token per award serves the impression link `/i?t=`, the click link `/c?t=` and the
-conversion link `/t?t=` alike.
+"""Signed links: one token per award serves the links `/i?t=` (impression), `/c?t=` (click), `/t?t=` (conversion),
+`/o?t=` (opt in) and `/u?t=` (opt out) alike, and names the award in `POST /events`.
 
 A token is 27 bytes of award and 12 bytes of keyed BLAKE2b, base64url: 52 characters, no padding and no spare bits, so
 that exactly one text stands for each award. Nothing in it is secret; nobody without the key can make or change one.
@@ -40,9 +40,9 @@ class Award(NamedTuple):
 
 
 class Links:
-    """Makes and reads the tokens of impression, click and conversion links under one key."""
+    """Makes and reads the tokens of links under one key."""
 
-    __slots__ = ("_keyed", "click", "conversion", "impression")
+    __slots__ = ("_keyed", "click", "conversion", "impression", "opt_in", "opt_out")
 
     def __init__(self, key: bytes, public_url: str) -> None:
         """`key` has 16 to 64 bytes; `public_url` is how browsers reach us. Raises ValueError otherwise."""
@@ -52,10 +52,21 @@ class Links:
         self.publish(public_url)
 
     def publish(self, public_url: str) -> None:
-        """Say how browsers reach us; `impression`, `click` and `conversion` are the URLs up to the token."""
-        self.impression = f"{public_url.rstrip('/')}/i?t="
-        self.click = f"{public_url.rstrip('/')}/c?t="
-        self.conversion = f"{public_url.rstrip('/')}/t?t="
+        """Say how browsers reach us; `impression`, `click` and the others are the URLs up to the token."""
+        base = public_url.rstrip("/")
+        self.impression, self.click, self.conversion = f"{base}/i?t=", f"{base}/c?t=", f"{base}/t?t="
+        self.opt_in, self.opt_out = f"{base}/o?t=", f"{base}/u?t="
+
+    def macros(self, token: str) -> dict[str, str]:
+        """What stands in markup for the macros of the award of a token: its links, and the token itself."""
+        return {
+            "IMPRESSION_URL": self.impression + token,
+            "CLICK_URL": self.click + token,
+            "CONVERSION_URL": self.conversion + token,
+            "OPT_IN_URL": self.opt_in + token,
+            "OPT_OUT_URL": self.opt_out + token,
+            "AWARD_TOKEN": token,
+        }
 
     def token(self, auction_id: int, serial: int, imp_ix: int, slot: int, creative: int, expires_s: int) -> str:
         """Return the token of one award; raises struct.error when a field does not fit its width."""
@@ -64,8 +75,11 @@ class Links:
         signer.update(award)
         return binascii.b2a_base64(award + signer.digest(), newline=False).translate(_TO_URL).decode("ascii")
 
-    def read(self, token: bytes | str, now_s: int) -> Award:
-        """Return what a token says; raises BadToken unless it is ours and not older than `expires_s`."""
+    def read(self, token: bytes | str, now_s: int = 0) -> Award:
+        """Return what a token says; raises BadToken unless it is ours and not older than `expires_s`.
+
+        now_s: 0 = however old, for those who may say what became of an award long after its links have expired.
+        """
         if isinstance(token, str):
             token = token.encode("ascii", "replace")
         if len(token) != _TOKEN:

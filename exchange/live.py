@@ -1,19 +1,20 @@
 """The exchange, live: the line behind a port, with bidders asked, notices sent and the journal flushed.
 
-Routes: POST /openrtb2/auction, GET /i, /c and /t (signed links), GET /health, GET /metrics. Everything runs on one
-event loop; an auction without remote bidders is answered inline, within the call that read it.
+Routes: POST /openrtb2/auction, GET /i, /c, /t, /o and /u (signed links), POST /events, GET /health, GET /metrics.
+Everything runs on one event loop; an auction without remote bidders is answered inline, within the call that read it.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from exchange import http, metrics
+from exchange import events, http, metrics
 from exchange import market as mk
 from exchange.auction.changes import Change
 from exchange.auction.venue import EVENT_COUNTS
@@ -52,13 +53,17 @@ class Live:
             renew_segments(config, time.time_ns())
         self.venue, key = open_venue(config, lists_known=False)
         self.line = Line(self.venue, key, Links(key, config.server.public_url))
+        self.post_key = events.key_of(key)
         self.in_flight = 0
         self.listener: Listener | None = None
         self._routes: dict[bytes, Callable[[http.Request], None]] = {
             b"/openrtb2/auction": self._auction,
-            b"/i": self._impression,
+            b"/i": partial(self._pixel, kind=mk.KIND_IMPRESSION),
             b"/c": self._click,
-            b"/t": self._conversion,
+            b"/t": partial(self._pixel, kind=mk.KIND_CONVERSION),
+            b"/o": partial(self._pixel, kind=mk.KIND_OPT_IN),
+            b"/u": partial(self._pixel, kind=mk.KIND_OPT_OUT),
+            b"/events": self._events,
             b"/health": self._health,
             b"/metrics": self._metrics,
         }
@@ -264,9 +269,7 @@ class Live:
         """Carry out a signed link. Returns the landing page, or None when the link was refused (and answered)."""
         query = request.query
         token, _, rest = query.removeprefix(b"t=").partition(b"&")
-        now_ns = time.time_ns()
-        if self.config.server.test_clock and rest.startswith(b"now_ns=") and rest[7:].isdigit():
-            now_ns = int(rest[7:])
+        now_ns = self._now_ns(rest)
         try:
             _, landing, notices = self.line.follow(kind, token.decode("latin-1"), now_ns)
         except BadToken as error:
@@ -280,11 +283,34 @@ class Live:
             self.notices.queue(endpoint, url)
         return landing
 
-    def _impression(self, request: http.Request) -> None:
-        self._pixel(request, mk.KIND_IMPRESSION)
+    def _now_ns(self, query: bytes) -> int:
+        """The time; with test_clock the one that a query of `now_ns=` states."""
+        if self.config.server.test_clock and query.startswith(b"now_ns=") and query[7:].isdigit():
+            return int(query[7:])
+        return time.time_ns()
 
-    def _conversion(self, request: http.Request) -> None:
-        self._pixel(request, mk.KIND_CONVERSION)
+    def _events(self, request: http.Request) -> None:
+        """Carry out the events that a server posted, each with an outcome of its own, or none of them."""
+        if request.method != b"POST":
+            request.reply(405, _error("method", "GET", "expected POST"), headers=((b"Allow", b"POST"),))
+            return
+        if not events.may_post(request.headers.get(b"authorization", b""), self.post_key):
+            self.counters.posts_refused["unauthorized"] += 1
+            reason = "expected Authorization: Bearer KEY, with the key that `rentier events key LEDGER` prints"
+            request.reply(401, _error("Authorization", "", reason), headers=((b"WWW-Authenticate", b"Bearer"),))
+            return
+        try:
+            posted = events.read(request.body, self.line.links)
+        except events.BadEvents as error:
+            self.counters.posts_refused["invalid"] += 1
+            request.reply(400, msgspec.json.encode({"errors": [problem._asdict() for problem in error.problems]}))
+            return
+        answers, notices = self.line.post(posted, self._now_ns(request.query))
+        for answer in answers:
+            self.counters.posted[events.outcome(answer)] += 1
+        request.reply(200, events.said(answers))
+        for endpoint, url in notices:
+            self.notices.queue(endpoint, url)
 
     def _pixel(self, request: http.Request, kind: int) -> None:
         """Carry out a signed link that stands in a page as an image."""
@@ -336,7 +362,8 @@ class Live:
         v, counters = self.venue.record[0], self.counters
         sold, auctions = int(v["n_sold"]), int(v["n_auctions"])
         counters.auctions[:] = [auctions - sold, sold]
-        counters.clearing_nano, counters.billed_nano = int(v["clearing_nano"]), int(v["billed_nano"])
+        for name in ("clearing_nano", "billed_nano", "refunded_nano"):
+            setattr(counters, name, int(v[name]))
         for kind, name in EVENT_COUNTS.items():
             counters.events[kind] = int(v[name])
         fates = self.venue.arrays["fate_counts"]
@@ -353,4 +380,6 @@ def _error(path: str, value: str, reason: str) -> bytes:
     return msgspec.json.encode({"errors": [{"path": path, "value": value, "reason": reason}]})
 
 
-_ROUTE_NAMES: Final = "POST /openrtb2/auction, GET /i, GET /c, GET /t, GET /health, GET /metrics"
+_ROUTE_NAMES: Final = (
+    "POST /openrtb2/auction, GET /i, GET /c, GET /t, GET /o, GET /u, POST /events, GET /health, GET /metrics"
+)

@@ -86,6 +86,10 @@ OUTCOMES: Final = ("sold", "no_bid", "bad_request", "overload")
 CALL_RESULTS: Final = ("ok", "no_bid", "timeout", "bad_answer", "unreachable", "not_asked", "late")
 NOTICE_RESULTS: Final = ("sent", "failed", "dropped", "refused")
 LINK_REFUSALS: Final = ("malformed", "forged", "expired")
+POST_OUTCOMES: Final = (
+    "recorded", "unpaid", "repeat", "unknown", "not_billed", "never_paid", "nothing_left", "too_much", "gap",
+)  # fmt: skip
+POST_REFUSALS: Final = ("unauthorized", "invalid")
 CODES: Final = 600  # HTTP statuses and fates are below
 SAMPLE_EVERY: Final = 17  # requests; a prime, so that traffic which repeats is not always looked at in one place
 SAMPLE_CAMPAIGNS: Final = 20  # campaigns looked at in one of them
@@ -122,7 +126,7 @@ class Counters:
     __slots__ = (
         "auctions", "billed_nano", "bids", "campaign_reasons", "campaigns", "changes", "clearing_nano", "endpoints",
         "events", "handler_faults", "http_responses", "index_bytes", "journal_rows", "latency", "links_refused",
-        "notices", "requests",
+        "notices", "posted", "posts_refused", "refunded_nano", "requests",
     )  # fmt: skip
 
     def __init__(self, endpoints: int = 0) -> None:
@@ -137,6 +141,9 @@ class Counters:
         self.clearing_nano = 0
         self.billed_nano = 0
         self.events = [0] * 32  # by market.KIND_*
+        self.refunded_nano = 0
+        self.posted = dict.fromkeys(POST_OUTCOMES, 0)
+        self.posts_refused = dict.fromkeys(POST_REFUSALS, 0)
         self.links_refused = dict.fromkeys(LINK_REFUSALS, 0)
         self.notices = dict.fromkeys(NOTICE_RESULTS, 0)
         self.journal_rows: dict[str, int] = {}  # by stream
@@ -217,13 +224,23 @@ METRICS: Final[tuple[Metric, ...]] = (
     Metric("rentier_revenue_billed_total", "counter", (), "ledger currency",
            "What buyers paid in all (gross) for billed impressions, clicks and conversions.",
            lambda c, n: [((), c.billed_nano / _NANO)]),
+    Metric("rentier_revenue_refunded_total", "counter", (), "ledger currency",
+           "What buyers got back of that in refunds.",
+           lambda c, n: [((), c.refunded_nano / _NANO)]),
     Metric("rentier_events_total", "counter", ("kind",), "events",
            "Journaled events after an auction: impression, view, click, billed click, conversion, billed conversion, "
-           "release, unpaid.",
+           "opt in, opt out, refund, release, unpaid.",
            lambda c, n: (((n.kinds.get(kind, str(kind)),), count) for kind, count in enumerate(c.events) if count)),
     Metric("rentier_links_refused_total", "counter", ("reason",), "requests",
-           "Impression, click and conversion links refused: malformed, forged (wrong signature), expired.",
+           "Links of awards refused: malformed, forged (wrong signature), expired.",
            lambda c, n: (((reason,), count) for reason, count in c.links_refused.items())),
+    Metric("rentier_posted_events_total", "counter", ("outcome",), "events",
+           "Events of POST /events by outcome: recorded, unpaid, repeat, unknown (award forgotten), or why it was "
+           "refused: not_billed, never_paid, nothing_left, too_much, gap.",
+           lambda c, n: (((outcome,), count) for outcome, count in c.posted.items())),
+    Metric("rentier_posts_refused_total", "counter", ("reason",), "requests",
+           "POST /events refused whole: unauthorized (without the ledger's key), invalid (a body that cannot be used).",
+           lambda c, n: (((reason,), count) for reason, count in c.posts_refused.items())),
     Metric("rentier_notices_total", "counter", ("result",), "notices",
            "nurl, burl and lurl calls: sent (answered 2xx), failed, dropped (queue full), refused (host or URL).",
            lambda c, n: (((result,), count) for result, count in c.notices.items())),

@@ -31,6 +31,7 @@ Row = tuple[Any, ...]
 # any two texts of the form of a token: a bid is cut where the one stands, and the other proves the cut
 _HOLE: Final = "Where-the-token-of-an-award-will-stand-once-it-is-sold"
 _PROOF: Final = "0-any-other-token_"
+_OURS: Final = frozenset(Links(bytes(16), "").macros(""))  # macros that every award has
 _PIXEL: Final = '<img src="{}" width="1" height="1" alt="" style="position:absolute;border:0">'
 
 
@@ -50,7 +51,7 @@ class Offer:
         self.id = ad.id
         self.seat = ad.advertiser
         self.markup = Markup(creative)
-        self.needs = self.markup.names - {"CLICK_URL", "IMPRESSION_URL", "CONVERSION_URL"}
+        self.needs = self.markup.names - _OURS
         self.adomain = (ad.domain,) if ad.domain else ()
         self.crid = creative.crid or creative.id
         self.cid = ad.campaign
@@ -67,7 +68,7 @@ class Offer:
         impression, click = links.impression + token, links.click + token
         return Bid(
             burl=impression,
-            adm=self.markup.render(click, impression, {**macros, "CONVERSION_URL": links.conversion + token}),
+            adm=self.markup.render(click, impression, {**macros, **links.macros(token)}),
             adomain=self.adomain,
             crid=self.crid,
             cid=self.cid,
@@ -145,7 +146,7 @@ class Quotes:
         bid, imp = offered.screened.bid, opened.request.imp[ix]
         values = self.macros(opened, offered, codes.WON, row, row[RUNNER_UP], now_ns)
         impression, click = self.links.impression + token, self.links.click + token
-        values |= {"CLICK_URL": click, "IMPRESSION_URL": impression, "CONVERSION_URL": self.links.conversion + token}
+        values |= self.links.macros(token)
         adm = substitute(bid.adm, values)
         if adm and imp.banner is not None and not bid.adm.lstrip().startswith(("<?xml", "<VAST", "{")):
             adm += _PIXEL.format(impression)

@@ -23,6 +23,8 @@ ROTATE: Final = 10  # which of a campaign's ads that fit
 CONVERSION: Final = 11  # population: does a click become a conversion
 ORGANIC: Final = 12  # population: does a person buy from an advertiser anyway, and when
 UPLIFT: Final = 13  # population: does a person buy because he has seen an ad, and when
+OPT_IN: Final = 14  # population: does a click become an opt in, and that an opt out
+REFUND: Final = 15  # population: is what was billed refunded, how much of it
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)

@@ -24,7 +24,7 @@ RANKS = [
     {"awards", "contract", "facts", "report"},
     {"auction"},
     {"population", "opportunity", "client", "reserve"},
-    {"quotes", "fanout", "notices", "server", "opening", "forgetting"},
+    {"quotes", "fanout", "notices", "server", "opening", "forgetting", "events"},
     {"line"},
     {"simulate", "live", "explain", "new", "reach"},
     {"serve", "load", "theory"},

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from exchange import metrics
 from exchange.links import BadToken, Links
+from exchange.openrtb.macros import MACROS
 
 KEY = bytes(range(32))
 LINKS = Links(KEY, "https://rent.example/")
@@ -82,3 +83,20 @@ def test_what_does_not_fit_is_an_error():
             Links(key, "")
     assert LINKS.impression_url("T") == "https://rent.example/i?t=T"
     assert LINKS.click_url("T") == "https://rent.example/c?t=T"
+
+
+def test_the_macros_of_an_award_are_its_links_and_their_token():
+    assert LINKS.macros("T") == {
+        "IMPRESSION_URL": "https://rent.example/i?t=T",
+        "CLICK_URL": "https://rent.example/c?t=T",
+        "CONVERSION_URL": "https://rent.example/t?t=T",
+        "OPT_IN_URL": "https://rent.example/o?t=T",
+        "OPT_OUT_URL": "https://rent.example/u?t=T",
+        "AWARD_TOKEN": "T",
+    }
+    assert LINKS.macros("T").keys() < MACROS.keys()
+
+
+def test_a_token_without_a_time_never_expires():
+    token = LINKS.token(1, 2, 0, 0, 3, 1)
+    assert LINKS.read(token).expires_s == 1 and reason(token, 2) == "expired"

@@ -6,6 +6,8 @@ signed links in the order in which the simulation delivers its own.
 
 import asyncio
 import heapq
+import itertools
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +41,9 @@ class Client:
         self.reader, self.writer = await asyncio.open_connection(host, int(port))
         return self
 
-    async def call(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+    async def call(self, method: str, target: str, body: bytes = b"", more: str = "") -> tuple[int, bytes]:
         self.writer.write(
-            f"{method} {target} HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            f"{method} {target} HTTP/1.1\r\nHost: t\r\n{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
         )
         head = await self.reader.readuntil(b"\r\n\r\n")
         length = 0
@@ -55,21 +57,41 @@ def slot_of(bid: dict[str, Any]) -> int:
     return int(bid.get("ext", {}).get("rentier", {}).get("slot", 0))
 
 
+REFUND = 5  # behind the five links
+
+
 async def drive(live: Live, visits: int) -> int:
     """Send the population's visits and deliver what they cause, as the simulation's loop does. Returns 200s."""
     population = Population(live.config, salt(live.folder))
     client = await Client().connect(live.address)
     due: list[tuple[int, int, int, str]] = []  # time, order among equals, visit, link
     settings = live.config.population
-    delays_ns = [
-        ms * 1_000_000 for ms in (settings.view_delay_ms, settings.click_delay_ms, settings.conversion_delay_ms)
-    ]
+    view, click, conversion = settings.view_delay_ms, settings.click_delay_ms, settings.conversion_delay_ms
+    delays_ns = [ms * 1_000_000 for ms in (view, click, conversion, conversion, 2 * conversion)]
+    refunds = itertools.count()
 
     async def deliver(now_ns: int) -> None:
         while due and due[0][0] <= now_ns:
             when_ns, what, _, token = heapq.heappop(due)
-            status, _ = await client.call("GET", f"/{'ict'[what]}?t={token}&now_ns={when_ns}")
-            assert status == (302 if what == 1 else 200)
+            link = live.line.links.read(token)
+            award = live.venue.arrays["awards"][link.serial & (live.config.server.awards_max - 1)]
+            before = int(award["status"])
+            truth = (link.auction_id, int(award["imp_ix"]), int(award["slot"]), int(award["hold_nano"]))
+            number = int(award["refunds"]) + 1
+            if what == REFUND:
+                amount = Decimal(population.returned(*truth, number)).scaleb(-9)
+                event = f'{{"token": "{token}", "event": "refund", "amount": {amount:f}, "number": {number}}}'
+                body, key = f'{{"events": [{event}]}}'.encode(), f"Authorization: Bearer {live.post_key}\r\n"
+                status, answer = await client.call("POST", f"/events?now_ns={when_ns}", body, key)
+                assert status == 200 and b'"kind":"refund"' in answer, (answer, event)
+            else:
+                status, _ = await client.call("GET", f"/{'ictou'[what]}?t={token}&now_ns={when_ns}")
+                assert status == (302 if what == 1 else 200)
+            number = int(award["refunds"]) + 1
+            billed = before == mk.HELD and award["status"] == mk.BILLED
+            if (billed or what == REFUND) and population.returned(*truth, number):
+                due_ns = when_ns + settings.refund_delay_ms * 1_000_000
+                heapq.heappush(due, (due_ns, REFUND, next(refunds), token))
 
     answered = 0
     for t in range(visits):
@@ -87,11 +109,12 @@ async def drive(live: Live, visits: int) -> int:
             token = bid["burl"].partition("/i?t=")[2]
             imp_ix, slot = int(bid["impid"]) - 1, slot_of(bid)
             seen, clicked = population.truth(visit, imp_ix, slot)
-            for what, happens in enumerate((seen, clicked, clicked and population.converts(visit, imp_ix, slot))):
+            then = (population.converts(visit, imp_ix, slot), *population.agrees(visit, imp_ix, slot))
+            for what, happens in enumerate((seen, clicked, *(clicked and it for it in then))):
                 if happens:
                     heapq.heappush(due, (now_ns + delays_ns[what], what, (2 * t + imp_ix) * 16 + slot, token))
-    end_ns = int(live.venue.record["now_ns"][0]) + max(live.config.server.hold_s * mk.NANO, *delays_ns)
-    await deliver(end_ns)
+    end_ns = int(live.venue.record["now_ns"][0]) + max(live.config.server.hold_s * mk.NANO, *delays_ns[:3])
+    await deliver(end_ns + 2 * max(conversion, settings.refund_delay_ms) * 1_000_000)
     return answered
 
 
@@ -122,7 +145,9 @@ def with_auction(text: str, auction: str) -> str:
     return text.replace("increment_cpm = 0.01\n", f"increment_cpm = 0.01\n{auction}")
 
 
-def run_both(tmp_path: Path, visits: int, auction: str = "") -> tuple[Live, Simulation, Ledger, Ledger]:
+def run_both(
+    tmp_path: Path, visits: int, auction: str = "", population: str = ""
+) -> tuple[Live, Simulation, Ledger, Ledger]:
     people = tmp_path / "people.csv"
     people.write_text("user_id,segments\n" + "".join(f"p{i},gaming|loyal\n" for i in range(0, 1500, 7)))
     listed = tmp_path / "customers.csv"
@@ -131,9 +156,11 @@ def run_both(tmp_path: Path, visits: int, auction: str = "") -> tuple[Live, Simu
     text = eight_rules(
         str(tmp_path / "live"), server="test_clock = true", extra=known + 'journal = "full"', listed=listed
     )
+    text = text.replace("[population]\n", f"[population]\n{population}")
     live, answered = uvloop.run(serve_visits(parse_config(with_auction(text, auction)), visits))
     assert answered > visits * 0.2
     text = eight_rules(str(tmp_path / "sim"), extra=known + 'journal = "bids"', listed=listed)
+    text = text.replace("[population]\n", f"[population]\n{population}")
     config = parse_config(with_auction(text, auction))
     simulation = Simulation(config, None, salt=salt(tmp_path / "live"))
     simulation.run(visits)
@@ -153,7 +180,8 @@ def assert_equal_worlds(live: Live, simulation: Simulation, served: Ledger, simu
         assert ours == theirs, kind
     for field in ("auction_id", "value_nano", "gross_nano", "net_nano", "fate", "imp_ix"):
         assert np.array_equal(served.bids[field], simulated.bids[field]), field
-    for field in ("auction_id", "serial", "kind", "ts_ns", "paid_nano", "cum_rent_nano", "contact_n", "person_key"):
+    names = ("auction_id", "serial", "kind", "ts_ns", "paid_nano", "cum_rent_nano", "contact_n", "person_key", "number")
+    for field in names:
         assert np.array_equal(served.events[field], simulated.events[field]), field
     ours, theirs = live.venue.campaigns, simulation.venue.campaigns
     for field in ours.dtype.names:
@@ -199,6 +227,17 @@ values = { uniform = [0.0, 1.8] }
     assert (served.auctions["floor_nano"] >= 900_000).any()
     assert compare(live.config, tmp_path / "live").differences == []
     assert reconcile(served).differences == []
+
+
+def test_opt_ins_and_refunds_are_the_same_served_simulated_and_replayed(tmp_path: Path) -> None:
+    """By link and by POST /events live; a refund comes long after, some in two parts."""
+    later = "opt_in_share = 0.6\nopt_out_share = 0.5\nrefund_share = 0.3\nrefund_delay_ms = 1_000_000\n"
+    live, simulation, served, simulated = run_both(tmp_path, 3_000, population=later)
+    assert_equal_worlds(live, simulation, served, simulated)
+    kinds = served.events["kind"].tolist()
+    assert min(kinds.count(kind) for kind in (mk.KIND_OPT_IN, mk.KIND_OPT_OUT, mk.KIND_REFUND)) > 10
+    assert set(served.events["number"].tolist()) == {0, 1, 2}
+    assert compare(live.config, tmp_path / "live").differences == []
 
 
 @pytest.mark.torture

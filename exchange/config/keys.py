@@ -129,7 +129,7 @@ class Creative(Struct, forbid_unknown_fields=True):
     w: Annotated[int, Meta(ge=0, le=65_535)] = 0
     h: Annotated[int, Meta(ge=0, le=65_535)] = 0
     image: str = ""  # URL of the image (banner, native) or media file (video, audio)
-    html: str = ""  # markup; ${CLICK_URL}, ${IMPRESSION_URL} and ${CONVERSION_URL} are replaced
+    html: str = ""  # markup; ${CLICK_URL}, ${IMPRESSION_URL} and the other macros are replaced
     adm: str = ""  # whole markup, used as it is but for macros
     landing: str = ""  # where the click link may go, nowhere else
     crid: str = ""  # default: id
@@ -237,6 +237,10 @@ class Population(Struct, forbid_unknown_fields=True):
     view_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 1_000
     click_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 3_000
     conversion_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 60_000
+    opt_in_share: Share = 0.0  # of clicks; an opt in comes when a conversion would
+    opt_out_share: Share = 0.0  # of opt-ins, as long after it again
+    refund_share: Share = 0.0  # of billed awards; half of them in part, and of those half the rest as well
+    refund_delay_ms: Annotated[int, Meta(ge=0, le=2_678_400_000)] = 600_000  # from the billing, and between two parts
     floor_cpm: Price = 0.3  # mean placement floor, ledger currency; 0 = no floors
 
 

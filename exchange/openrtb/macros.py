@@ -34,6 +34,9 @@ MACROS: Final[dict[str, str]] = {
     "CLICK_URL": "the exchange's click link (ours)",
     "IMPRESSION_URL": "the exchange's impression link (ours)",
     "CONVERSION_URL": "the exchange's conversion link, an image for the page that means success (ours)",
+    "OPT_IN_URL": "its opt-in link, an image for the page that confirms that the person may be contacted (ours)",
+    "OPT_OUT_URL": "its opt-out link, an image for the page that confirms the opposite (ours)",
+    "AWARD_TOKEN": "the token of those links, by which `POST /events` names the award (ours)",
 }
 
 

@@ -15,7 +15,7 @@ from exchange.audience import query as qy
 from exchange.audience import targets as tg
 from exchange.audience.attributes import WEEK_HOURS
 from exchange.audience.vocabulary import FIRST, OTHER
-from exchange.randomness import CONVERSION, TRUTH, VISIT, draw, unit
+from exchange.randomness import CONVERSION, OPT_IN, REFUND, TRUTH, VISIT, draw, unit
 
 OPPORTUNITY = mk.OPPORTUNITY
 COUNTRY: Final = qy.SLOT["country"]
@@ -46,6 +46,7 @@ SETTINGS: Final = mk.shape(
         ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
         ("cvr", "f8"), ("hour_swing", "f8"), ("queries", "i8"),  # address of the placements' queries
+        ("opt_in_share", "f8"), ("opt_out_share", "f8"), ("refund_share", "f8"),
         ("log", "i8"), ("log_rows", "i8"),  # address and length of the log; no rows = no log
     ]
 )  # fmt: skip
@@ -100,6 +101,33 @@ def converts(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
         return False
     w0, w1, _, _ = draw(settings.seed, t, imp_ix, slot, CONVERSION)
     return unit(w0, w1) < settings.cvr
+
+
+@njit(cache=True, nogil=True)
+def agrees(settings, t, imp_ix, slot):  # type: ignore[no-untyped-def]
+    """Would a click on this impression become an opt in, and that an opt out later? A log knows of neither."""
+    if settings.log_rows > 0:
+        return False, False
+    w0, w1, w2, w3 = draw(settings.seed, t, imp_ix, slot, OPT_IN)
+    opts_in = unit(w0, w1) < settings.opt_in_share
+    return opts_in, opts_in and unit(w2, w3) < settings.opt_out_share
+
+
+@njit(cache=True, nogil=True)
+def returned(settings, auction_id, imp_ix, slot, paid_nano, number):  # type: ignore[no-untyped-def]
+    """What refund `number` of a billed award gives back, nano; 0 = there is no such refund.
+
+    Half of the refunds give back all, half a part: of those every other is followed by one of the rest.
+    """
+    w0, w1, w2, w3 = draw(settings.seed, auction_id, imp_ix, slot, REFUND)
+    if number > 2 or paid_nano < 1 or unit(w0, w1) >= settings.refund_share:
+        return np.int64(0)
+    part = np.int64(paid_nano)
+    if w3 & np.uint64(1) and paid_nano > 1:
+        part = max(np.int64(1), np.int64(paid_nano * (np.float64(w2) * 2.0**-32)))
+    if number == 1:
+        return part
+    return np.int64(paid_nano) - part if w3 & np.uint64(2) else np.int64(0)
 
 
 @njit(cache=True, nogil=True)

@@ -31,7 +31,9 @@ from exchange.population.draw import (
     PLACEMENT_RECORD,
     SETTINGS,
     VISIT_RECORD,
+    agrees,
     converts,
+    returned,
     truth_of,
     uniforms,
     visit_at,
@@ -92,7 +94,8 @@ class Population:
         settings["step_ns"] = mk.NANO / self.config.qps
         settings["person_power"] = 1.0 / (1.0 - self.config.person_skew)
         settings["view_rate"], settings["ctr"] = self.config.view_rate, self.config.ctr
-        settings["cvr"] = self.config.cvr
+        for share in ("cvr", "opt_in_share", "opt_out_share", "refund_share"):
+            settings[share] = getattr(self.config, share)
         settings["floor_nano"] = mk.cpm_up(config.auction.floor_cpm)
         settings["format"] = mk.FORMATS[config.auction.format]
         settings["hour_swing"] = 0.0 if self.plain else HOUR_SWING
@@ -231,6 +234,15 @@ class Population:
     def converts(self, visit: Any, imp_ix: int, slot: int = 0) -> bool:
         """Does a click on this impression become a conversion."""
         return bool(converts(self.settings[0], int(visit["t"]), imp_ix, slot))
+
+    def agrees(self, visit: Any, imp_ix: int, slot: int = 0) -> tuple[bool, bool]:
+        """Does a click on this impression become an opt in, and does he opt out again."""
+        opts_in, opts_out = agrees(self.settings[0], int(visit["t"]), imp_ix, slot)
+        return bool(opts_in), bool(opts_out)
+
+    def returned(self, auction_id: int, imp_ix: int, slot: int, paid_nano: int, number: int) -> int:
+        """What refund `number` of a billed award gives back, nano; 0 = there is none."""
+        return int(returned(self.settings[0], auction_id, imp_ix, slot, paid_nano, number))
 
     def request(self, visit: Any, test_clock: bool = False) -> bytes:
         """A visit as an OpenRTB 2.6 bid request; with `test_clock` it carries its own time.

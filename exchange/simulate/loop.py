@@ -1,8 +1,8 @@
 """The compiled loop of a simulation: deliver what is due, draw a visit, trade, schedule what the sale causes.
 
-A seen impression arrives view_delay after the sale, a click click_delay, a conversion conversion_delay after it; with
-constant delays three rings in order of sale are in order of time. Events carry their own time, so the market's clock
-never runs backwards.
+A seen impression arrives view_delay after the sale, a click click_delay, a conversion or an opt in conversion_delay
+after it, an opt out twice as late, a refund refund_delay after the billing; with constant delays a ring of each, in
+order of sale or billing, is in order of time. Events carry their own time, so the market's clock never runs backwards.
 """
 
 from typing import Final
@@ -15,9 +15,9 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.auction.sell import trade
 from exchange.memory import prefetch
-from exchange.population import converts, fill, truth_of, visit_of
+from exchange.population import agrees, converts, fill, returned, truth_of, visit_of
 
-SOLD = mk.SOLD
+AWARD, SOLD = mk.AWARD, mk.SOLD
 FAR_NS: Final = 2**62
 PENDING = mk.shape([("due_ns", "i8"), ("serial", "i8"), ("auction_id", "u8")])
 # Where the loop stands, so that it can stop for room and go on.
@@ -25,9 +25,13 @@ CURSOR = mk.shape(
     [
         ("t", "i8"), ("imp", "i8"), ("views_head", "i8"), ("views_tail", "i8"), ("clicks_head", "i8"),
         ("clicks_tail", "i8"), ("conversions_head", "i8"), ("conversions_tail", "i8"),
-        ("view_delay_ns", "i8"), ("click_delay_ns", "i8"), ("conversion_delay_ns", "i8"),
+        ("view_delay_ns", "i8"), ("click_delay_ns", "i8"), ("conversion_delay_ns", "i8"), ("refund_delay_ns", "i8"),
+        # where what seldom comes lies, PENDING[3, later_size], and its heads and tails, int64[3, 2]; 0 = none comes
+        ("later", "i8"), ("later_size", "i8"), ("marks", "i8"),
     ]
 )  # fmt: skip
+OPT_INS, OPT_OUTS, REFUNDS = range(3)  # rings of `later`
+HEAD, TAIL = range(2)
 
 
 @njit(cache=True, nogil=True)
@@ -46,13 +50,68 @@ def due(ring, head, tail):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def deliver(v, campaigns, cursor, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
-    """Carry out every event due by now_ns in order of time: impressions, then clicks, then conversions. A status."""
+def put_later(cursor, which, due_ns, serial, auction_id):  # type: ignore[no-untyped-def]
+    """Add an event to one of the rings of `later`."""
+    marks = carray(st.at(cursor.marks), (3, 2), np.int64)
+    ring = carray(st.at(cursor.later), (3, cursor.later_size), PENDING)[which]
+    push(ring, marks[which, TAIL], due_ns, serial, auction_id)
+    marks[which, TAIL] += 1
+
+
+@njit(cache=True, nogil=True)
+def amount_of(v, settings, serial, auction_id, number):  # type: ignore[no-untyped-def]
+    """What refund `number` of an award gives back, nano; 0 = there is none, or the award is forgotten."""
+    award = carray(st.at(v.awards), v.awards_size, AWARD)[serial & (v.awards_size - 1)]
+    if award.serial != serial:
+        return np.int64(0)
+    return returned(settings, auction_id, award.imp_ix, award.slot, award.hold_nano, number)
+
+
+@njit(cache=True, nogil=True)
+def deliver_later(v, campaigns, settings, cursor, before_ns):  # type: ignore[no-untyped-def]
+    """Carry out opt-ins, opt-outs and refunds due before `before_ns`, in order of time. A status."""
+    marks = carray(st.at(cursor.marks), (3, 2), np.int64)
+    rings = carray(st.at(cursor.later), (3, cursor.later_size), PENDING)
+    while True:
+        which, first = 0, np.int64(FAR_NS)
+        for ring in range(3):
+            when = due(rings[ring], marks[ring, HEAD], marks[ring, TAIL])
+            if when < first:
+                which, first = ring, when
+        if first >= before_ns:
+            return st.DONE
+        pending = rings[which, marks[which, HEAD] & (cursor.later_size - 1)]
+        kind, amount, number = mk.KIND_OPT_IN, np.int64(0), np.int64(0)
+        if which == OPT_OUTS:
+            kind = mk.KIND_OPT_OUT
+        elif which == REFUNDS:
+            kind = mk.KIND_REFUND
+            number = np.int64(
+                carray(st.at(v.awards), v.awards_size, AWARD)[pending.serial & (v.awards_size - 1)].refunds
+            )
+            number += 1
+            amount = amount_of(v, settings, pending.serial, pending.auction_id, number)
+        status, answer = aw.event(v, campaigns, kind, pending.serial, pending.auction_id, first, amount, number)
+        if status != st.DONE:
+            return status
+        marks[which, HEAD] += 1
+        if answer == mk.KIND_REFUND and amount_of(v, settings, pending.serial, pending.auction_id, number + 1) > 0:
+            put_later(cursor, REFUNDS, first + cursor.refund_delay_ns, pending.serial, pending.auction_id)
+
+
+@njit(cache=True, nogil=True)
+def deliver(v, campaigns, settings, cursor, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
+    """Carry out every event due by now_ns in order of time, of the same time in that of this file's top. A status."""
     while True:
         view = due(views, cursor.views_head, cursor.views_tail)
         click = due(clicks, cursor.clicks_head, cursor.clicks_tail)
         conversion = due(conversions, cursor.conversions_head, cursor.conversions_tail)
-        if min(view, click, conversion) > now_ns:
+        first = min(view, click, conversion)
+        if cursor.later != 0:
+            status = deliver_later(v, campaigns, settings, cursor, min(first, now_ns + 1))
+            if status != st.DONE:
+                return status
+        if first > now_ns:
             return st.DONE
         if view <= click and view <= conversion:
             pending, kind = views[cursor.views_head & (views.size - 1)], mk.KIND_IMPRESSION
@@ -60,12 +119,17 @@ def deliver(v, campaigns, cursor, views, clicks, conversions, now_ns):  # type: 
             pending, kind = clicks[cursor.clicks_head & (clicks.size - 1)], mk.KIND_CLICK
         else:
             pending, kind = conversions[cursor.conversions_head & (conversions.size - 1)], mk.KIND_CONVERSION
-        status, _ = aw.event(v, campaigns, kind, pending.serial, pending.auction_id, pending.due_ns, 0, 0)
+        status, answer = aw.event(v, campaigns, kind, pending.serial, pending.auction_id, first, 0, 0)
         if status != st.DONE:
             return status
         cursor.views_head += kind == mk.KIND_IMPRESSION
         cursor.clicks_head += kind == mk.KIND_CLICK
         cursor.conversions_head += kind == mk.KIND_CONVERSION
+        if cursor.later != 0 and (
+            answer == mk.KIND_IMPRESSION or answer == mk.KIND_BILLED_CLICK or answer == mk.KIND_BILLED_CONVERSION
+        ):
+            if amount_of(v, settings, pending.serial, pending.auction_id, 1) > 0:
+                put_later(cursor, REFUNDS, first + cursor.refund_delay_ns, pending.serial, pending.auction_id)
 
 
 @njit(cache=True, nogil=True)
@@ -81,7 +145,7 @@ def run_until(  # type: ignore[no-untyped-def]
         if cursor.imp == 0:
             # on its way while what is due is delivered
             prefetch(people.ctypes.data + np.int64(visit.person) * people.itemsize)
-            v.status = deliver(v, campaigns, cursor, views, clicks, conversions, visit.now_ns)
+            v.status = deliver(v, campaigns, s, cursor, views, clicks, conversions, visit.now_ns)
             if v.status != st.DONE:
                 return
             fill(v, s, people, placements, rows, bits, visit)
@@ -109,13 +173,21 @@ def run_until(  # type: ignore[no-untyped-def]
                     due_ns = visit.now_ns + cursor.conversion_delay_ns
                     push(conversions, cursor.conversions_tail, due_ns, award.serial, award.auction_id)
                     cursor.conversions_tail += 1
+                if cursor.later != 0:
+                    opts_in, opts_out = agrees(s, visit.t, k, slot)
+                    if opts_in:
+                        due_ns = visit.now_ns + cursor.conversion_delay_ns
+                        put_later(cursor, OPT_INS, due_ns, award.serial, award.auction_id)
+                    if opts_out:
+                        due_ns = visit.now_ns + 2 * cursor.conversion_delay_ns
+                        put_later(cursor, OPT_OUTS, due_ns, award.serial, award.auction_id)
         cursor.imp = 0
         cursor.t += 1
 
 
 @njit(cache=True, nogil=True)
-def deliver_until(venue, campaigns, cursors, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
+def deliver_until(venue, campaigns, settings, cursors, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
     """`deliver` for the end of a run, when no visit follows. Returns a status."""
     v = venue[0]
-    v.status = deliver(v, campaigns, cursors[0], views, clicks, conversions, now_ns)
+    v.status = deliver(v, campaigns, settings[0], cursors[0], views, clicks, conversions, now_ns)
     return v.status

@@ -1,7 +1,7 @@
 """Replay: feed a ledger's raw inputs to a fresh exchange and compare every row it writes, byte by byte.
 
 Works on ledgers written with `journal = "full"`: each input carries the raw request, the raw remote answers or the
-link, or the change, and the times. The salt and the names are those of the ledger.
+link, or the events posted, or the change, and the times. The salt and the names are those of the ledger.
 """
 
 import shutil
@@ -20,6 +20,7 @@ from exchange.auction.venue import Venue
 from exchange.audience.kept import facts_of
 from exchange.audience.table import MAGIC, STORE
 from exchange.config import Config, ConfigError
+from exchange.events import Posted
 from exchange.line import Given, Line
 from exchange.links import BadToken, Links
 from exchange.opening import open_venue
@@ -72,6 +73,8 @@ def replay(config: Config, ledger: Ledger, folder: Path) -> int:
                 line.follow(kind, token, record.ts_ns)
             except BadToken as error:
                 raise ConfigError(f"input {record.seq}: {error}: is the salt that of the ledger?") from None
+        elif record.kind == mk.KIND_POST:
+            line.post(msgspec.msgpack.decode(record.payload, type=list[Posted]), record.ts_ns)
         elif record.kind == mk.KIND_TICK:
             line.tick(record.ts_ns)
         elif record.kind == mk.KIND_CHANGE:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from exchange import market as mk
 from exchange import state as st
@@ -123,11 +124,16 @@ class Simulation:
         self.cursor["view_delay_ns"] = config.population.view_delay_ms * 1_000_000
         self.cursor["click_delay_ns"] = config.population.click_delay_ms * 1_000_000
         self.cursor["conversion_delay_ns"] = config.population.conversion_delay_ms * 1_000_000
+        self.cursor["refund_delay_ns"] = config.population.refund_delay_ms * 1_000_000
         self.views = _ring(config, config.population.view_delay_ms)
         self.clicks = _ring(config, config.population.click_delay_ms)
         # conversions are rare and late: their ring starts small and grows between chunks (`_widen`)
         self.chunk_room = 1 << (2 * CHUNK * max(1, len(config.auction.slots)) - 1).bit_length()
         self.conversions = np.zeros(self.chunk_room, PENDING)
+        self.marks: NDArray[np.int64] = np.zeros((3, 2), np.int64)
+        self.later: NDArray[np.void] = np.zeros((3, 0), PENDING)
+        if config.population.opt_in_share or config.population.refund_share:
+            self._keep_later(np.zeros((3, self.chunk_room), PENDING))
         self.visits = np.zeros(1, VISIT_RECORD)
         self.elapsed_s = 0.0
         self.done = 0
@@ -156,25 +162,43 @@ class Simulation:
         self.done += visits
 
     def _widen(self) -> None:
-        """Double the ring of conversions unless it has room for those of one more chunk. Raises ConfigError."""
-        head, tail = int(self.cursor["conversions_head"][0]), int(self.cursor["conversions_tail"][0])
-        old, size = self.conversions, self.conversions.size
-        if tail - head + self.chunk_room <= size:
+        """Double the rings that have no room for what one more chunk may add. Raises ConfigError."""
+        cursor = self.cursor[0]
+        head, tail = int(cursor["conversions_head"]), int(cursor["conversions_tail"])
+        if tail - head + self.chunk_room > self.conversions.size:
+            self.conversions = _doubled(self.conversions, head, tail, "conversions")
+        if not self.later.size:
             return
-        if size >= RING_MAX:
-            raise ConfigError(f"population: {tail - head} conversions under way: lower cvr or the delay")
-        self.conversions = np.zeros(2 * size, PENDING)
-        under_way = np.arange(head, tail)
-        self.conversions[under_way & (2 * size - 1)] = old[under_way & (size - 1)]
+        # whatever is under way may be billed within the chunk, and then refunded
+        billable = sum(
+            int(cursor[f"{ring}_tail"] - cursor[f"{ring}_head"]) for ring in ("views", "clicks", "conversions")
+        )
+        most = max(int(tail - head) for head, tail in self.marks) + billable + self.chunk_room
+        while most > self.later.shape[1]:
+            rings = [
+                _doubled(ring, int(head), int(tail), "opt-ins or refunds")
+                for ring, (head, tail) in zip(self.later, self.marks, strict=True)
+            ]
+            self._keep_later(np.stack(rings))
+
+    def _keep_later(self, rings: NDArray[np.void]) -> None:
+        """Let the loop use these rings for opt-ins, opt-outs and refunds."""
+        self.later = rings
+        self.cursor["later"], self.cursor["later_size"] = rings.ctypes.data, rings.shape[1]
+        self.cursor["marks"] = self.marks.ctypes.data
 
     def finish(self) -> Run:
         """Deliver what is under way, release what is left of the holds, close the ledger."""
         population = self.config.population
         delay_ms = max(population.view_delay_ms, population.click_delay_ms, population.conversion_delay_ms)
+        if self.later.size:
+            delay_ms = max(2 * population.conversion_delay_ms, delay_ms + 2 * population.refund_delay_ms)
         venue = self.venue
         far = int(venue.record["now_ns"][0]) + max(self.config.server.hold_s * mk.NANO, delay_ms * 1_000_000)
+        self._widen()
         rings = (self.views, self.clicks, self.conversions)
-        while deliver_until(venue.record, venue.campaigns, self.cursor, *rings, far) != st.DONE:
+        settings = self.population.settings
+        while deliver_until(venue.record, venue.campaigns, settings, self.cursor, *rings, far) != st.DONE:
             venue.make_room()
         venue.tick(int(venue.record["now_ns"][0]) + self.config.server.hold_s * mk.NANO)
         found: Ledger | None = None
@@ -200,6 +224,17 @@ def _block_rows(config: Config) -> int:
     """Rows of a journal block: many, so that the loop seldom stops, and at least two imps' worth of bids."""
     campaigns = sum(len(a.campaign) for a in config.advertiser)
     return max(BLOCK_ROWS, 4 * campaigns)
+
+
+def _doubled(ring: Any, head: int, tail: int, what: str) -> Any:
+    """A ring twice as large with the same events in it. Raises ConfigError."""
+    size = ring.size
+    if size >= RING_MAX:
+        raise ConfigError(f"population: {tail - head} {what} under way: lower the rates, shares or delays")
+    wider = np.zeros(2 * size, PENDING)
+    under_way = np.arange(head, tail)
+    wider[under_way & (2 * size - 1)] = ring[under_way & (size - 1)]
+    return wider
 
 
 def _ring(config: Config, delay_ms: int) -> Any:

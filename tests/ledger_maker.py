@@ -13,6 +13,7 @@ from exchange.openrtb import codes
 from exchange.rent import waterfall
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
+from exchange.rent.names import Names
 
 ALL = ("auctions", "bids", "wins", "events", "inputs")
 FIXED = ALL[:4]
@@ -38,12 +39,17 @@ class Maker:
     serial: int = 0
     contacts: dict[tuple[int, int], int] = field(default_factory=dict)
     rent: dict[tuple[int, int], int] = field(default_factory=dict)
+    last_s: dict[tuple[int, int], int] = field(default_factory=dict)
     written: list[tuple[int, str]] = field(default_factory=list)  # (seq, stream)
 
     def __post_init__(self) -> None:
         self.fees = self.fees or waterfall.fee_set("isba2020", "isba2020")
         self.seq = self.journal.next_seq
         self.auction = self.journal.next_auction
+        self.serial = self.serial or self.auction - 1  # rises from run to run
+        names = Names(None) if self.journal.folder is None else Names(self.journal.folder)
+        self.fees_id = names.id("fees", waterfall.terms_of(self.fees))
+        names.close()
 
     def head(self, stream: str, kind: int) -> dict[str, int]:
         seq, self.seq = self.seq, self.seq + 1
@@ -87,13 +93,18 @@ class Maker:
             "second_nano": second, "floor_nano": floor, "price_to_win_nano": clearing, "price_rule": 2,
             "buyer_total_nano": int(out.sum()), "campaign": ix, "advertiser": ix + 1, "seat": ix + 1,
             "publisher": publisher, "endpoint": -1, "contacts": self.contacts.get(pair, 0) if person else 0,
-            "cum_rent_nano": self.rent.get(pair, 0) if person else 0, "expires_ns": self.now + 300 * SECOND,
-            "flags": own, "n_bids": n_bids,
+            "cum_rent_nano": self.rent.get(pair, 0) if person else 0, "since_last_s": self.since(pair),
+            "expires_ns": self.now + 300 * SECOND,
+            "flags": own | m.FLAG_DATA, "n_bids": n_bids, "fees": self.fees_id,
             **{f"{party}_nano": int(out[k]) for k, party in enumerate(m.PARTIES)},
         }  # fmt: skip
         self.serial += 1
         self.put("wins", m.KIND_WIN, **win)
         return win
+
+    def since(self, pair: tuple[int, int]) -> int:
+        """Seconds since the last billed contact; 0 = none."""
+        return self.now // SECOND - self.last_s[pair] if pair in self.last_s else 0
 
     def event(self, win: dict[str, Any], kind: int) -> None:
         """An event of a win; an impression settles it."""
@@ -104,6 +115,7 @@ class Maker:
             if win["person_key"]:
                 contact_n = self.contacts[pair] = self.contacts.get(pair, 0) + 1
                 self.rent[pair] = self.rent.get(pair, 0) + paid
+                self.last_s[pair] = self.now // SECOND
         self.put("events", kind, auction_id=win["auction_id"], serial=win["serial"], imp_ix=win["imp_ix"],
                  person_key=win["person_key"], paid_nano=paid, contact_n=contact_n, campaign=win["campaign"],
                  advertiser=win["advertiser"],

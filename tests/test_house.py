@@ -23,7 +23,7 @@ RANKS = [
     {"awards", "contract", "facts"},
     {"auction"},
     {"population", "opportunity", "client", "reserve"},
-    {"quotes", "fanout", "notices", "server", "opening"},
+    {"quotes", "fanout", "notices", "server", "opening", "keeping"},
     {"line"},
     {"simulate", "live", "explain", "new", "reach"},
     {"serve", "load", "theory"},

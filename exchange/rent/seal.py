@@ -157,7 +157,7 @@ def _seal_one(folder: Path, worker: Worker, stream: str, number: int, part: Segm
     if chain.last_seq(1 << 63) > worker.last_seq:
         return None
     if chain.dtype is None:
-        columns, sums = _input_columns(chain), dict[str, int]()
+        columns, sums = input_columns(chain), dict[str, int]()
     else:
         rows = np.empty(chain.rows, chain.dtype)
         chain.load(rows)
@@ -197,7 +197,7 @@ def _same(where: str, rows: NDArray[np.void], field: str, expected: NDArray[Any]
         )
 
 
-def _input_columns(chain: Chain) -> dict[str, NDArray[Any]]:
+def input_columns(chain: Chain) -> dict[str, NDArray[Any]]:
     """The records of an `inputs` segment as columns."""
     records = []
     for ix in range(len(chain.blocks)):

@@ -22,6 +22,7 @@ from exchange.audience.people import PeopleError
 from exchange.audience.table import warm_up
 from exchange.config import Config, ConfigError
 from exchange.fanout import Answer, Fanout
+from exchange.keeping import Keeper
 from exchange.line import Line
 from exchange.links import BadToken, Links
 from exchange.notices import Notices
@@ -52,6 +53,7 @@ class Live:
         if config.people.rules_at_start and config.segment:
             renew_segments(config, time.time_ns())
         self.venue, key = open_venue(config, lists_known=False)
+        self.keeper = Keeper(self.folder, config.storage)
         self.line = Line(self.venue, key, Links(key, config.server.public_url))
         self.post_key = events.key_of(key)
         self.in_flight = 0
@@ -94,6 +96,7 @@ class Live:
             self.line.links.publish(f"http://{self.listener.address}")
         self._every(TICK_S, self._tick)
         self._every(self.config.server.flush_ms / 1000, self._flush)
+        self._every(TICK_S, self._keep)
 
     def _warm_up(self) -> None:
         """Call every kernel of the live path once, at time 0, which leaves the venue's clock where it is."""
@@ -121,6 +124,7 @@ class Live:
         if self._sync is not None:
             await asyncio.wait((self._sync,))
             self._see_sync()
+        self.keeper.close()
         self.venue.close()
 
     def _every(self, period_s: float, work: Callable[[], None]) -> None:
@@ -148,6 +152,10 @@ class Live:
         if self._sync is None or self._sync.done():
             self._see_sync()
             self._sync = self.loop.run_in_executor(None, self.venue.sync)
+
+    def _keep(self) -> None:
+        """Have the storage kept: full segments sealed, what is too old dropped, in a thread."""
+        self.keeper.tick(time.time_ns())
 
     def _see_sync(self) -> None:
         """Report a sync that failed; the next one tries again."""

@@ -34,7 +34,9 @@ def open_venue(config: Config, lists_known: bool = True) -> tuple[Venue, bytes]:
     streams = ["auctions", "wins", "events"]
     streams += ["bids"] if config.exchange.journal != "wins" else []
     streams += ["inputs"] if config.exchange.journal == "full" else []
-    journal = Journal(folder, 0, tuple(streams), block_rows=block_rows(config))
+    journal = Journal(
+        folder, 0, tuple(streams), block_rows=block_rows(config), segment_bytes=config.storage.segment_mb << 20
+    )
     for limit in ("awards_max", "people_max"):
         before = read_meta(folder).get(limit, 0)
         if getattr(config.server, limit) < before:

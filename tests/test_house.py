@@ -24,7 +24,7 @@ RANKS = [
     {"awards", "contract", "facts", "report"},
     {"auction"},
     {"population", "opportunity", "client", "reserve"},
-    {"quotes", "fanout", "notices", "server", "opening", "forgetting", "events"},
+    {"quotes", "fanout", "notices", "server", "opening", "forgetting", "events", "keeping"},
     {"line"},
     {"simulate", "live", "explain", "new", "reach"},
     {"serve", "load", "theory"},

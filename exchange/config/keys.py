@@ -38,6 +38,23 @@ class Exchange(Struct, forbid_unknown_fields=True):
     shards: Annotated[int, Meta(ge=1, le=1)] = 1  # sub-markets by person; one until shards exist
 
 
+class KeepDays(Struct, forbid_unknown_fields=True):
+    """[storage.keep_days]: days after which sealed rows of a stream are dropped; 0 = for ever. Wins and events stay."""
+
+    inputs: Annotated[int, Meta(ge=0, le=36_500)] = 0
+    bids: Annotated[int, Meta(ge=0, le=36_500)] = 0
+    auctions: Annotated[int, Meta(ge=0, le=36_500)] = 0
+
+
+class Storage(Struct, forbid_unknown_fields=True):
+    """[storage]: what becomes of journal segments while the exchange serves (docs/ledger.md)."""
+
+    seal: bool = True  # full segments become Parquet files
+    seal_after_s: Annotated[int, Meta(ge=0, le=86_400)] = 10  # how long a full segment waits for that
+    segment_mb: Annotated[int, Meta(ge=1, le=1_024)] = 64  # a segment is full at this size
+    keep_days: KeepDays = field(default_factory=KeepDays)
+
+
 class Server(Struct, forbid_unknown_fields=True):
     """[server]: the HTTP side. `timeout_ms` is the longest an auction may take, whatever tmax says."""
 
@@ -277,6 +294,7 @@ class Config(Struct, forbid_unknown_fields=True):
     """A whole config file."""
 
     exchange: Exchange = field(default_factory=Exchange)
+    storage: Storage = field(default_factory=Storage)
     server: Server = field(default_factory=Server)
     auction: Auction = field(default_factory=Auction)
     fees: Fees = field(default_factory=Fees)
@@ -293,6 +311,8 @@ class Config(Struct, forbid_unknown_fields=True):
 
 STRUCTS = (
     Exchange,
+    Storage,
+    KeepDays,
     Server,
     Auction,
     Fees,

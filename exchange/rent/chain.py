@@ -152,7 +152,9 @@ class Chain:
         """The latest time in the last block that counts; -1 = there is none. Raises Gone."""
         for ix in reversed(range(len(self.blocks))):
             part, keep = self.blocks[ix][0], self.keep[ix]
-            if isinstance(part, Sealed) and keep:
+            if not keep:
+                continue
+            if isinstance(part, Sealed):
                 return part.file.last_ns
             if keep and self.dtype is not None:
                 return int(np.frombuffer(self.payload(ix), self.dtype)["ts_ns"][:keep].max())
@@ -191,12 +193,15 @@ class Chain:
         view = memoryview(out.view(np.uint8))  # type: ignore[arg-type]
         for ix, keep in enumerate(self.keep):
             part, size = self.blocks[ix][0], self.blocks[ix][1].size
+            if not keep:
+                continue
             if isinstance(part, Sealed):
-                out[at : at + keep] = 0
-                _there(lambda: part.fill(out[at : at + keep]))  # noqa: B023 - called at once
+                rows = np.zeros(part.file.rows, self.dtype)
+                _there(lambda: part.fill(rows))  # noqa: B023 - called at once
+                out[at : at + keep] = rows[:keep]
             elif keep * self.width == size:
                 self.read_into(ix, view[at * self.width : at * self.width + size])
-            elif keep:
+            else:
                 view[at * self.width : (at + keep) * self.width] = self.payload(ix)[: keep * self.width]
             at += keep
 

@@ -208,7 +208,7 @@ class Journal:
         with self._lock:
             full, self._unsynced = self._unsynced, []
             now = [os.dup(stream.fd) for stream in self._streams.values() if stream.fd >= 0]
-        sync_and_close([*full, *now])
+        sync_and_close([*full, *now, os.open(self.folder, os.O_RDONLY)])  # and the names of new segments
 
     def close(self) -> None:
         """Close every block, cut the files to what is used, give the lock back; memory stays readable."""
@@ -221,7 +221,7 @@ class Journal:
                 self._end(stream, end)
         with self._lock:
             full, self._unsynced = self._unsynced, []
-        sync_and_close(full)
+        sync_and_close(full if self.folder is None else [*full, os.open(self.folder, os.O_RDONLY)])
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1

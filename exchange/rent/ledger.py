@@ -216,12 +216,17 @@ class Ledger:
     def _of(self, worker: Worker, stream: str) -> NDArray[Any]:
         """The rows of one stream of one worker, derived columns filled in."""
         if (worker.worker, stream) not in self._loaded:
-            sealed = [worker.chains[name].sealed_rows for name in ("wins", "events") if name in worker.chains]
-            if stream in ("wins", "events") and any(sealed):
+            rows = None if self._is_sealed(worker, stream) else self._load(worker, stream)
+            if rows is None or self._is_sealed(worker, stream):  # it may have been sealed while it was read
                 self._derive(worker)
             else:
-                self._loaded[worker.worker, stream] = self._load(worker, stream)
+                self._loaded[worker.worker, stream] = rows
         return self._loaded[worker.worker, stream]
+
+    @staticmethod
+    def _is_sealed(worker: Worker, stream: str) -> bool:
+        """Whether some rows of a stream have to be derived."""
+        return bool(DERIVED[stream]) and stream in worker.chains and worker.chains[stream].sealed_rows > 0
 
     def _load(self, worker: Worker, stream: str) -> NDArray[Any]:
         """The rows of one stream of one worker as they lie there."""
@@ -243,11 +248,13 @@ class Ledger:
         for _ in range(LOOKS_MAX):
             try:
                 return read(worker.chains[stream])
-            except Gone:
+            except Gone as gone:
                 assert self.path is not None
                 before = worker.chains[stream].rows
                 fresh = look(self.path, lambda tree, _: Chain(stream, worker.worker, tree[worker.worker][stream]))
                 fresh.cut(worker.last_seq)
+                if str(gone) in [part.name for part in fresh.parts]:
+                    raise LedgerError(f"{gone}: this file is missing") from None
                 if fresh.rows != before:
                     raise LedgerError(
                         f"{self.path}: rows of {stream} were dropped while they were read; open it again"

@@ -33,19 +33,30 @@ def recover(folder: Path, worker: int) -> tuple[int, int, dict[str, int]]:
                 f"{folder}: a record of worker {worker} is missing after seq {state.last_seq}, and {lost} records"
                 f" behind it would be lost, more than a crash can explain ({LOST_MAX}): look for missing segments"
             )
-        for chain in state.chains.values():
-            _repair(chain)
+        for name, chain in state.chains.items():
+            numbers[name] -= _repair(chain)
     return state.last_seq + 1, max(top + 1, state.next_auction()), numbers
 
 
-def _repair(chain: Chain) -> None:
-    """Close the last kept block of a stream, put the end mark behind it, and cut the file there."""
-    for part in chain.parts:
+def _repair(chain: Chain) -> int:
+    """Close the last kept block of a stream, put the end mark behind it, and cut the file there.
+
+    Segments of which nothing is kept are removed, the last one first. Returns how many.
+    """
+    kept = {id(part) for (part, _), n in zip(chain.blocks, chain.keep, strict=True) if n}
+    removed = 0
+    for part in reversed(chain.parts):
+        if not isinstance(part, Segment) or id(part) in kept:
+            break
+        assert part.path is not None
+        part.path.unlink()
+        removed += 1
+    for part in chain.parts[: len(chain.parts) - removed]:
         if not isinstance(part, Segment):
             continue  # what is sealed was safe by then
         held = [ix for ix, (segment, _) in enumerate(chain.blocks) if segment is part]
         whole = all(chain.keep[ix] == chain.blocks[ix][1].count for ix in held)
-        if part is not chain.parts[-1] and whole:
+        if part is not chain.parts[-1 - removed] and whole:
             continue
         assert part.path is not None
         end = 0
@@ -66,3 +77,4 @@ def _repair(chain: Chain) -> None:
             file.truncate(end + HEADER_BYTES)
             file.flush()
             os.fsync(file.fileno())
+    return removed

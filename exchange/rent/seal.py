@@ -13,7 +13,7 @@ import contextlib
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,16 @@ from numpy.typing import NDArray
 
 from exchange import market as mk
 from exchange.rent import manifest as mf
-from exchange.rent.blocks import FORMAT, INPUT_PACKER, STREAM_IX, JournalError, LedgerError, Segment, inputs_in
+from exchange.rent.blocks import (
+    FORMAT,
+    INPUT_PACKER,
+    STREAM_IX,
+    JournalError,
+    LedgerError,
+    Segment,
+    inputs_in,
+    segment_numbers,
+)
 from exchange.rent.chain import Chain, Part, Worker, look
 from exchange.rent.derived import SPLIT_COLUMNS, splits
 from exchange.rent.names import Names
@@ -68,11 +77,14 @@ def sweep(folder: Path) -> None:
             path.unlink()
 
 
-def seal(folder: Path, everything: bool = False, before_ns: int | None = None) -> list[mf.File]:
+def seal(
+    folder: Path, everything: bool = False, before_ns: int | None = None, stop: Callable[[], bool] = lambda: False
+) -> list[mf.File]:
     """Seal what can be sealed now: full segments; with `everything` also the last ones of a journal closed in order.
 
-    before_ns: only segments that were filled before that time (of the file). Returns the new files. Raises LedgerError
-    for a damaged segment or one whose amounts do not follow from its fees; those before it are sealed.
+    before_ns: only segments that were filled before that time (of the file). stop: asked before each segment. Returns
+    the new files. Raises LedgerError for a damaged segment or one whose amounts do not follow from its fees; those
+    before it are sealed.
     """
 
     def build(tree: dict[int, dict[str, list[Part]]], manifest: mf.Manifest) -> list[tuple[Worker, list[Segment]]]:
@@ -84,8 +96,8 @@ def seal(folder: Path, everything: bool = False, before_ns: int | None = None) -
         return found
 
     made: list[mf.File] = []
-    if not any(folder.glob("*.seg")):
-        return made
+    if not everything and all(len(numbers) < 2 for numbers in segment_numbers(folder).values()):
+        return made  # every stream is still writing its only segment
     with sealing(folder):
         for worker, due in look(folder, build):
             if everything and not worker.clean:
@@ -94,6 +106,8 @@ def seal(folder: Path, everything: bool = False, before_ns: int | None = None) -
             stopped: set[str] = set()
             for part in due:
                 stream, number = _place_of(part)
+                if stop():
+                    return made
                 if stream in stopped:
                     continue
                 sealed = _seal_one(folder, worker, stream, number, part)
@@ -143,7 +157,7 @@ def _seal_one(folder: Path, worker: Worker, stream: str, number: int, part: Segm
     if chain.last_seq(1 << 63) > worker.last_seq:
         return None
     if chain.dtype is None:
-        columns, sums = _input_columns(chain), dict[str, int]()
+        columns, sums = input_columns(chain), dict[str, int]()
     else:
         rows = np.empty(chain.rows, chain.dtype)
         chain.load(rows)
@@ -183,7 +197,7 @@ def _same(where: str, rows: NDArray[np.void], field: str, expected: NDArray[Any]
         )
 
 
-def _input_columns(chain: Chain) -> dict[str, NDArray[Any]]:
+def input_columns(chain: Chain) -> dict[str, NDArray[Any]]:
     """The records of an `inputs` segment as columns."""
     records = []
     for ix in range(len(chain.blocks)):

@@ -44,6 +44,7 @@ from exchange.rent.blocks import (
 from exchange.rent.names import Names, read_meta
 
 if TYPE_CHECKING:
+    from exchange.rent.answers import Answer
     from exchange.rent.journal import Journal
 
 LOST_MAX: Final = 100_000  # records that `recover` may cut; kill -9 costs one step, a power failure a few seconds
@@ -280,6 +281,16 @@ class Ledger:
     def meta(self) -> dict[str, Any]:
         """What `names.write_meta` left beside the journal; empty when there is nothing."""
         return self._meta if self.path is None else read_meta(self.path)
+
+    def sql(self, query: str, parameters: Any = ()) -> "Answer":
+        """The answer to one SELECT over the views of docs/sql.md, as of the last `refresh`.
+
+        It has `.columns`, `.rows`, `.fetchnumpy()`, `.frame()` (pandas) and `.table()`. parameters: for `?` (a
+        sequence) or `$name` (a mapping). Raises LedgerError with DuckDB's message for a query it cannot answer.
+        """
+        from exchange.rent.answers import ask
+
+        return ask(self, query, parameters)
 
     def verify(self) -> int:
         """Read everything, so that every checksum is verified; return the rows of all streams."""

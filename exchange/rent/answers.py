@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.rent.blocks import LedgerError
+from exchange.rent.sealed import quoted
+from exchange.rent.view_rows import rows_of
 from exchange.rent.view_text import VIEWS
-from exchange.rent.views import connect
+from exchange.rent.views import connect_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -58,7 +60,9 @@ class Answer:
         if self._rows is None and "HUGEINT" not in self.types:
             return dict(self._fetch(self._result.fetchnumpy))
         columns = list(zip(*self.rows, strict=True)) or [()] * len(self.columns)
-        return {name: _array(column, kind) for name, column, kind in zip(self.columns, columns, self.types, strict=True)}
+        return {
+            name: _array(column, kind) for name, column, kind in zip(self.columns, columns, self.types, strict=True)
+        }
 
     def frame(self) -> Any:
         """The answer as a pandas DataFrame; needs pandas."""
@@ -99,13 +103,25 @@ def ask(ledger: "Ledger", query: str, parameters: Any = ()) -> Answer:
     """
     import duckdb
 
-    con = connect(ledger)
     try:
-        _lock(con)
-        _only_select(con, query)
-        return Answer(con.execute(query, parameters))
+        try:
+            return Answer(_open(ledger, query).execute(query, parameters))
+        except duckdb.IOException:  # a sealed file was replaced since the ledger was looked at: look again, once
+            ledger.refresh()
+            return Answer(_open(ledger, query).execute(query, parameters))
     except duckdb.Error as error:
         raise SqlError(_one_line(str(error))) from error
+
+
+def _open(ledger: "Ledger", query: str) -> "duckdb.DuckDBPyConnection":
+    """A locked connection for a query that may be asked."""
+    rows = rows_of(ledger)
+    con = connect_rows(rows, ledger.names, ledger.meta)
+    paths = [path for by_worker in rows.files.values() for found in by_worker.values() for path in found]
+    con.execute(f"SET allowed_paths = [{', '.join(map(quoted, paths))}]")
+    _lock(con)
+    _only_select(con, query)
+    return con
 
 
 def _lock(con: "duckdb.DuckDBPyConnection") -> None:

@@ -1,8 +1,9 @@
 """The waterfall in SQL: buyer's total and party amounts from clearing price, fee set and the data flag.
 
 The same integers as `waterfall.split`: total = fixed + clearing + clearing * addon // base, of which clearing * fx_bps
-// 10000 go to `fx` before each side is split by weight and largest remainder, ties to the first party. A party's unit of what rounding left goes to those whose remainder is among
-the `left` largest: as many parties stand before it (a larger remainder, or an equal one and an earlier place).
+// 10000 go to `fx` before each side is split by weight and largest remainder, ties to the first party. The units that
+rounding left go to the parties before whom fewer stand than units are left: those with a larger remainder, or with an
+equal one and an earlier place.
 Products stay within int64: amounts are at most 10^13, weights 10^4.
 """
 

@@ -6,13 +6,16 @@ says of its win by worker and serial, histories by windows in order of seq. Rows
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from exchange import market as m
+from exchange.rent.sealed import STORED, Sealed, quoted
 from exchange.rent.splitting import split
 
 if TYPE_CHECKING:
+    from exchange.rent.chain import Worker
     from exchange.rent.ledger import Ledger
 
 STREAMS: Final = ("auctions", "bids", "wins", "events")
@@ -21,12 +24,7 @@ SEEN_MASK: Final = BILLED_MASK | 1 << m.KIND_VIEW
 CLICK_MASK: Final = sum(1 << kind for kind in m.CLICKS)
 CONVERSION_MASK: Final = sum(1 << kind for kind in m.CONVERSIONS)
 _PARTIES: Final = tuple(f"{party}_nano" for party in m.PARTIES)
-_DERIVED: Final = {
-    "wins": ("buyer_total_nano", *_PARTIES, "cum_rent_nano", "contacts", "since_last_s"),
-    "events": ("auction_id", "person_key", "paid_nano", "cum_rent_nano", "campaign", "advertiser", "contact_n",
-               "imp_ix", "slot"),
-}  # fmt: skip
-_UNUSED: Final = ("config_version", "snapshot_version", "worker", "kind")
+_UNUSED: Final = ("config_version", "snapshot_version")
 _SQL_TYPES: Final = {
     "u1": "UTINYINT", "u2": "USMALLINT", "u4": "UINTEGER", "u8": "UBIGINT", "i2": "SMALLINT", "i4": "INTEGER",
     "i8": "BIGINT",
@@ -41,8 +39,24 @@ class Rows(Struct):
 
 
 def rows_of(ledger: "Ledger") -> Rows:
-    """The rows of a ledger, as it is at its last `refresh`."""
-    return Rows({}, {stream: getattr(ledger, stream) for stream in STREAMS})
+    """The rows of a ledger, as it is at its last `refresh`: its sealed files, and what is not sealed yet."""
+    files: dict[str, dict[int, list[str]]] = {}
+    live: dict[str, NDArray[Any]] = {}
+    for stream in STREAMS:
+        if not any(isinstance(part, Sealed) for worker in ledger.workers for part, _ in _blocks(worker, stream)):
+            live[stream] = getattr(ledger, stream)
+            continue
+        tails: list[NDArray[Any]] = []
+        for worker in ledger.workers:
+            if stream in worker.chains:
+                files.setdefault(stream, {})[worker.worker], tail = ledger.parts(worker, stream)
+                tails.append(tail)
+        live[stream] = np.concatenate(tails)
+    return Rows(files, live)
+
+
+def _blocks(worker: "Worker", stream: str) -> list[Any]:
+    return worker.chains[stream].blocks if stream in worker.chains else []
 
 
 def relations(files: dict[str, dict[int, list[str]]], fees: dict[str, NDArray[Any]]) -> list[str]:
@@ -53,7 +67,11 @@ def relations(files: dict[str, dict[int, list[str]]], fees: dict[str, NDArray[An
     sealed = {stream: _sealed(stream, files.get(stream, {})) for stream in STREAMS}
     return [
         *(_union(stream, [_live(stream)], sealed[stream]) for stream in ("auctions", "bids")),
-        _union("wins", [_live("wins", _DERIVED["wins"][:11])], split(sealed["wins"], fees) if sealed["wins"] else ""),
+        _union(
+            "wins",
+            [_live("wins", ("buyer_total_nano", *_PARTIES))],
+            split(sealed["wins"], fees) if sealed["wins"] else "",
+        ),
         _union("events", [_live_events()], sealed["events"]),
         _event_rows(sealed["events"]),
         OUTCOMES,
@@ -64,11 +82,7 @@ def relations(files: dict[str, dict[int, list[str]]], fees: dict[str, NDArray[An
 
 def _columns(stream: str) -> list[str]:
     """The columns that a sealed file has and the views need."""
-    if stream == "events":
-        return ["seq", "ts_ns", "kind", "serial", "refund_nano", "number"]
-    dtype = m.STREAMS[stream]
-    assert dtype is not None
-    return [name for name in dtype.names or () if name not in (*_UNUSED, *_DERIVED.get(stream, ()))]
+    return [name for name in STORED[stream] if name not in _UNUSED]
 
 
 def _type(stream: str, name: str) -> str:
@@ -85,11 +99,6 @@ def _sealed(stream: str, by_worker: dict[int, list[str]]) -> str:
         for worker, files in sorted(by_worker.items())
         if files
     )
-
-
-def quoted(text: str) -> str:
-    """A text as SQL has it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _live(stream: str, more: tuple[str, ...] = ()) -> str:
@@ -115,8 +124,8 @@ def _event_rows(sealed: str) -> str:
     terms = ", ".join(f"any_value({name}) AS {name}" for name in (*own, "buyer_total_nano"))
     paid = f"CASE WHEN e.kind IN {m.BILLING} THEN w.buyer_total_nano ELSE -e.refund_nano END AS paid_nano"
     joined = (
-        f"SELECT e.worker, e.seq, e.ts_ns, e.kind, e.serial, e.number, {', '.join(f'w.{name}' for name in own)}, {paid} "
-        f"FROM ({sealed}) AS e LEFT JOIN (SELECT worker, serial, {terms} FROM raw_wins GROUP BY worker, serial) AS w "
+        f"SELECT e.worker, e.seq, e.ts_ns, e.kind, e.serial, e.number, {', '.join(f'w.{name}' for name in own)}, "
+        f"{paid} FROM ({sealed}) AS e LEFT JOIN (SELECT worker, serial, {terms} FROM raw_wins GROUP BY worker, serial) AS w "
         "ON w.worker = e.worker AND w.serial = e.serial"
     )
     return f"CREATE VIEW raw_event_rows AS ({joined}) UNION ALL BY NAME {live}"

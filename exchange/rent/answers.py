@@ -5,6 +5,8 @@
 
 import difflib
 import re
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -31,7 +33,7 @@ class SqlError(LedgerError):
 
 
 class Answer:
-    """The answer to a query: `columns`, `rows`, or `fetchnumpy()`, `frame()`, `table()`. Fetched once, when asked for."""
+    """The answer to a query: `columns`, then `rows`, `fetchnumpy()`, `frame()` or `table()`; fetched when asked for."""
 
     def __init__(self, result: "duckdb.DuckDBPyConnection") -> None:
         self._result = result
@@ -54,6 +56,15 @@ class Answer:
                 self._rows = found
             return found[:n], len(found) > n
         return self._rows[:n], len(self._rows) > n
+
+    def batches(self, size: int, most: int | None = None) -> Iterator[tuple[Any, ...]]:
+        """The rows one by one, `most` of them, fetched `size` at a time: for answers larger than memory. Once only."""
+        left = sys.maxsize if most is None else most
+        while left:
+            n = min(size, left)
+            found = self._fetch(lambda: self._result.fetchmany(n))  # noqa: B023 - called at once
+            yield from found
+            left = left - len(found) if len(found) == n else 0
 
     def fetchnumpy(self) -> dict[str, NDArray[Any]]:
         """The columns as arrays, masked where a value is NULL. Sums of whole numbers stay whole (int64)."""

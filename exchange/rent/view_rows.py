@@ -65,13 +65,10 @@ def relations(files: dict[str, dict[int, list[str]]], fees: dict[str, NDArray[An
     They expect live_<stream> (registered rows) and raw_fees. `fees`: as `splitting.fee_rows` gives them.
     """
     sealed = {stream: _sealed(stream, files.get(stream, {})) for stream in STREAMS}
+    wins = split(sealed["wins"], fees) if sealed["wins"] else ""
     return [
         *(_union(stream, [_live(stream)], sealed[stream]) for stream in ("auctions", "bids")),
-        _union(
-            "wins",
-            [_live("wins", ("buyer_total_nano", *_PARTIES))],
-            split(sealed["wins"], fees) if sealed["wins"] else "",
-        ),
+        _union("wins", [_live("wins", ("buyer_total_nano", *_PARTIES))], wins),
         _union("events", [_live_events()], sealed["events"]),
         _event_rows(sealed["events"]),
         OUTCOMES,
@@ -114,21 +111,31 @@ def _union(name: str, queries: list[str], sealed: str) -> str:
     return f"CREATE VIEW raw_{name} AS " + " UNION ALL BY NAME ".join(([f"({sealed})"] if sealed else []) + queries)
 
 
+def listed(kind: str, field: str, shift: int = 0) -> str:
+    """The text of a number of row r, by its list in raw_texts AS t: NULL for 0, below, and where there is no text."""
+    return f"t.{kind}[greatest(r.{field}::BIGINT + {shift}, 0)]"
+
+
 def _event_rows(sealed: str) -> str:
-    """raw_event_rows: events with what they say of their win. Grouped, so that it costs nothing where it is not used:
-    DuckDB leaves out a left join whose right side has one row a key."""
-    own = ("auction_id", "imp_ix", "slot", "person_key", "campaign", "advertiser")
-    live = f"SELECT worker, seq, ts_ns, kind, serial, number, {', '.join(own)}, paid_nano FROM live_events"
+    """raw_event_rows: events with what they repeat of their win, campaign and advertiser as texts.
+
+    The wins are grouped so that they are not read where that is not asked for: DuckDB leaves out a left join of which
+    nothing is used if its right side has one row a key, and if neither a union nor a cross product stands above it.
+    """
+    own = ("auction_id", "imp_ix", "slot", "person_key", *(f"{kind}_text" for kind in ("campaign", "advertiser")))
+    texts = ", ".join(f"{listed(kind, kind)} AS {kind}_text" for kind in ("campaign", "advertiser"))
+    head = "worker, seq, ts_ns, kind, serial, number"
     if not sealed:
-        return f"CREATE VIEW raw_event_rows AS {live}"
+        rows = f"SELECT r.*, {texts} FROM live_events AS r, raw_texts AS t"
+        return f"CREATE VIEW raw_event_rows AS SELECT {head}, {', '.join(own)}, paid_nano FROM ({rows})"
     terms = ", ".join(f"any_value({name}) AS {name}" for name in (*own, "buyer_total_nano"))
+    wins = f"SELECT worker, serial, {terms} FROM (SELECT r.*, {texts} FROM raw_wins AS r, raw_texts AS t) GROUP BY ALL"
     paid = f"CASE WHEN e.kind IN {m.BILLING} THEN w.buyer_total_nano ELSE -e.refund_nano END AS paid_nano"
-    joined = (
-        f"SELECT e.worker, e.seq, e.ts_ns, e.kind, e.serial, e.number, {', '.join(f'w.{name}' for name in own)}, "
-        f"{paid} FROM ({sealed}) AS e LEFT JOIN (SELECT worker, serial, {terms} FROM raw_wins GROUP BY worker, serial) AS w "
-        "ON w.worker = e.worker AND w.serial = e.serial"
+    return (
+        f"CREATE VIEW raw_event_rows AS SELECT e.{head.replace(', ', ', e.')}, "
+        f"{', '.join(f'w.{name}' for name in own)}, {paid} "
+        f"FROM raw_events AS e LEFT JOIN ({wins}) AS w ON w.worker = e.worker AND w.serial = e.serial"
     )
-    return f"CREATE VIEW raw_event_rows AS ({joined}) UNION ALL BY NAME {live}"
 
 
 def _first(mask: int) -> str:

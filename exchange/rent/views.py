@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from exchange.rent.ledger import Ledger
     from exchange.rent.names import Names
 
-_EVENT_KINDS: Final = (*m.BILLING, m.KIND_CLICK, m.KIND_RELEASE, m.KIND_UNPAID, m.KIND_VIEW, m.KIND_CONVERSION,
-                       m.KIND_OPT_IN, m.KIND_OPT_OUT, m.KIND_REFUND)  # fmt: skip
+_NAMED: Final = ("advertiser", "campaign", "creative", "deal", "domain", "publisher", "seat", "segment")
 _SETTINGS: Final = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -65,7 +64,7 @@ def connect_rows(rows: Rows, names: "Names", meta: dict[str, Any]) -> "duckdb.Du
 
 
 def _texts(con: "duckdb.DuckDBPyConnection", names: "Names", facts: dict[str, Any]) -> None:
-    """raw_names and raw_meta as tables, and raw_lists: the texts of each kind of number, in its order."""
+    """raw_names and raw_meta as tables, and raw_texts: one row, a list of texts per kind of number, in its order."""
     con.register("given_names", _columns(("kind", "id", "text"), names.all()))
     con.execute("CREATE TABLE raw_names AS SELECT kind, id::BIGINT AS id, text FROM given_names")
     meta = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in facts.items()]
@@ -80,15 +79,16 @@ def _texts(con: "duckdb.DuckDBPyConnection", names: "Names", facts: dict[str, An
         "bill": list(m.BILLS),
         "purpose": list(m.PURPOSES),
         "format": _by_number({number: name for name, number in m.FORMATS.items()})[1:],
-        "event": _by_number({kind: m.KINDS[kind] for kind in _EVENT_KINDS})[1:],
         "fate_name": _by_number({code: name for code, (name, _) in codes.FATES.items()}),
         "fate_meaning": _by_number({code: meaning for code, (_, meaning) in codes.FATES.items()}),
     }
     rows = [(kind, at, text) for kind, texts in lists.items() for at, text in enumerate(texts, 1)]
     con.register("given_lists", _columns(("kind", "id", "text"), rows))
+    kinds = sorted({*_NAMED, *lists})
+    columns = ", ".join(f"list(text ORDER BY id) FILTER (kind = '{kind}') AS {kind}" for kind in kinds)
     con.execute(
-        "CREATE TABLE raw_lists AS SELECT kind, list(text ORDER BY id) AS texts FROM (SELECT kind, id, text FROM "
-        "given_lists UNION ALL SELECT kind, id, text FROM raw_names) GROUP BY kind"
+        f"CREATE TABLE raw_texts AS SELECT {columns} FROM "
+        "(SELECT kind, id, text FROM given_lists UNION ALL SELECT kind, id, text FROM raw_names)"
     )
     for name in ("given_names", "given_meta", "given_lists"):
         con.unregister(name)

@@ -1,4 +1,4 @@
-"""The command `rentier`: serve, simulate, report, reconcile, explain, reserve, replay, events, demo, and so on.
+"""The command `rentier`: serve, simulate, report, sql, ledger, reconcile, explain, replay, demo, and so on.
 
 Bad input is one line on stderr and exit code 2; a ledger that does not balance, or a measure that theory does not
 expect, is exit code 1.
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from exchange import __version__
-from exchange.cli import Quit, books, events, learning, reading, running
+from exchange.cli import Quit, books, events, learning, reading, running, sql
 from exchange.people import command as people
 
 EPILOG = """examples:
@@ -18,6 +18,7 @@ EPILOG = """examples:
   rentier serve --config configs/demo.toml      an exchange on 127.0.0.1:8080
   rentier simulate configs/demo.toml --auctions 1000000 --seed 1
   rentier report LEDGER                         what it cost to rent, and re-rent, the people
+  rentier sql LEDGER --views                    what can be asked of a ledger in SQL
   rentier explain REQUEST.json                  why this request sold as it did
   rentier new bidder my_bidder                  an own bidding rule, with a market to try it in and its test
   rentier theory E02                            second price earns what Vickrey says
@@ -77,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for group in (running, reading, books, events, learning):
+    for group in (running, reading, sql, books, events, learning):
         group.commands(command)
     people.add_people_commands(command, lambda args: print(people.text(args)))
     return top

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from exchange.cli import Command, Quit, ledger_and_json, open_ledger
+from exchange.cli import Command, Quit, ledger_and_json, open_ledger, storage
 
 
 class Action(NamedTuple):
@@ -98,17 +98,18 @@ def _forget(args: argparse.Namespace) -> tuple[str, int]:
 
 ACTIONS = (
     Action(
-        "forget",
-        _forget_options,
-        _forget,
-        "Forget people: their rows have nobody from now on, and every sum stays.",
-        "rentier ledger forget demo-ledger user-4711",
-    ),
-    Action(
         "balance",
         _balance_options,
         _balance,
         "The trial balance: who was debited and credited what; exit 1 when the two differ.",
         "rentier ledger balance demo-ledger --by advertiser,week",
+    ),
+    *(Action(*action) for action in storage.ACTIONS),
+    Action(
+        "forget",
+        _forget_options,
+        _forget,
+        "Forget people: their rows have nobody from now on, and every sum stays.",
+        "rentier ledger forget demo-ledger user-4711",
     ),
 )

@@ -1,19 +1,17 @@
 """The SQL views of a ledger: every column with its expression, its unit and its meaning, in one table.
 
-The views stand on relations that `views.connect` makes: raw_auctions, raw_bids, raw_wins, raw_events (the rows as
-market.rows has them), raw_outcomes (what became of each win, by worker and serial), raw_refunds (parts of each refund),
-raw_lists (texts by number) and raw_names.
+The views stand on the relations of view_rows.py and on tables that `views.connect` makes: raw_texts (lists of texts by
+number), raw_names, raw_meta.
 """
 
 from typing import Final, NamedTuple
 
 from exchange import market as m
 from exchange.market import PARTIES
+from exchange.rent.view_rows import BILLED_MASK, CLICK_MASK, CONVERSION_MASK, SEEN_MASK, listed
 
-BILLED_MASK: Final = sum(1 << kind for kind in m.BILLING)
-SEEN_MASK: Final = BILLED_MASK | 1 << m.KIND_VIEW
-CLICK_MASK: Final = sum(1 << kind for kind in m.CLICKS)
-CONVERSION_MASK: Final = sum(1 << kind for kind in m.CONVERSIONS)
+EVENT_KINDS: Final = (*m.BILLING, m.KIND_CLICK, m.KIND_RELEASE, m.KIND_UNPAID, m.KIND_VIEW, m.KIND_CONVERSION,
+                      m.KIND_OPT_IN, m.KIND_OPT_OUT, m.KIND_REFUND)  # fmt: skip
 
 
 class Column(NamedTuple):
@@ -23,26 +21,34 @@ class Column(NamedTuple):
     sql: str
     unit: str
     meaning: str
+    lookup: str = ""  # of a text: how it is found, for a row r among the lists t
 
 
 class View(NamedTuple):
-    """One view: what a row is, where it comes from, and its columns."""
+    """One view: what a row is, the relation it comes from, what is joined to it, and its columns."""
 
     name: str
     row: str
-    source: str
+    rows: str
+    joined: str
     columns: list[Column]
 
     @property
     def sql(self) -> str:
-        """The statement that makes the view."""
+        """The statement that makes the view.
+
+        Texts are looked up below the join: DuckDB leaves out a left join of which nothing is used (its right side has
+        one row a key), but not from under a cross product.
+        """
         columns = ",\n  ".join(f'{column.sql} AS "{column.name}"' for column in self.columns)
-        return f"CREATE VIEW {self.name} AS SELECT\n  {columns}\nFROM {self.source}"
+        found = "".join(f',\n    {column.lookup} AS "{column.name}_text"' for column in self.columns if column.lookup)
+        rows = f"(SELECT r.*{found}\n  FROM {self.rows} AS r, raw_texts AS t)" if found else self.rows
+        return f"CREATE VIEW {self.name} AS SELECT\n  {columns}\nFROM {rows} AS w {self.joined}"
 
 
-def text(kind: str, number: str, shift: int = 0) -> str:
-    """The text of a number, by its list: NULL for 0, for a number below and for one without a text."""
-    return f"(SELECT texts FROM raw_lists WHERE kind = '{kind}')[greatest({number}::BIGINT + {shift}, 0)]"
+def _text(name: str, meaning: str, kind: str = "", field: str = "", shift: int = 0) -> Column:
+    """A column of names."""
+    return Column(name, f'w."{name}_text"', "text", meaning, listed(kind or name, field or name, shift))
 
 
 def moment(ts_ns: str) -> str:
@@ -81,12 +87,12 @@ def _money(name: str, sql: str, per: str, meaning: str) -> list[Column]:
     ]
 
 
-def _head(row: str) -> list[Column]:
+def _head() -> list[Column]:
     """Where and when a row was written."""
     return [
-        Column("time", moment(f"{row}.ts_ns"), "UTC", "when it happened"),
-        Column("seq", f"{row}.seq", "number", "place of the row among all rows of its worker"),
-        Column("worker", f"{row}.worker", "number", "the process that wrote it"),
+        Column("time", moment("w.ts_ns"), "UTC", "when it happened"),
+        Column("seq", "w.seq", "number", "place of the row among all rows of its worker"),
+        Column("worker", "w.worker", "number", "the process that wrote it"),
     ]
 
 
@@ -96,19 +102,20 @@ IMP: Final = Column("imp", "imp_ix", "number", "the imp in its request, from 0")
 AUCTIONS: Final = View(
     "auctions",
     "one imp offered, sold or not",
-    "raw_auctions AS a",
+    "raw_auctions",
+    "",
     [
-        *_head("a"),
+        *_head(),
         AUCTION,
         IMP,
-        Column("publisher", text("publisher", "publisher"), "text", "who offered it"),
-        Column("domain", text("domain", "domain"), "text", "site or app"),
+        _text("publisher", "who offered it"),
+        _text("domain", "site or app"),
         Column("country", COUNTRY, "text", "two letters; NULL = unknown"),
-        Column("media", text("media", "media"), "text", "banner, video, audio or native"),
-        Column("device", text("device", "device", 1), "text", "other, phone, tablet, desktop or ctv"),
+        _text("media", "banner, video, audio or native"),
+        _text("device", "other, phone, tablet, desktop or ctv", "device", "device", 1),
         Column("size", SIZE, "pixels", "width x height of its first size; NULL = none"),
         Column("hour", "hour", "hour", "0 to 23, as audiences see it"),
-        Column("format", text("format", "format"), "text", "auction format"),
+        _text("format", "auction format"),
         *_money("floor", "floor_nano", "per impression", "the least net bid it may go for"),
         *_money("clearing", "clearing_nano", "per impression", "expected price, all its positions; 0 = unsold"),
         Column("sold", "sold <> 0", "true or false", "whether at least one position was sold"),
@@ -122,21 +129,22 @@ AUCTIONS: Final = View(
 BIDS: Final = View(
     "bids",
     "one bid with its fate, or one campaign asked or held out",
-    "raw_bids AS b",
+    "raw_bids",
+    "",
     [
-        *_head("b"),
+        *_head(),
         AUCTION,
         IMP,
-        Column("advertiser", text("advertiser", "advertiser"), "text", "who bids; NULL = not said"),
-        Column("campaign", text("campaign", "campaign"), "text", "advertiser/campaign; NULL = a remote bidder's"),
-        Column("seat", text("seat", "seat"), "text", "the buyer's seat"),
-        Column("endpoint", text("endpoint", "endpoint", 2), "text", "bidder asked; local = in process"),
+        _text("advertiser", "who bids; NULL = not said"),
+        _text("campaign", "advertiser/campaign; NULL = a remote bidder's"),
+        _text("seat", "the buyer's seat"),
+        _text("endpoint", "bidder asked; local = in process", "endpoint", "endpoint", 2),
         *_money("value", "value_nano", "per impression", "the campaign's own valuation; 0 = remote"),
         *_money("gross", "gross_nano", "per impression", "what the buyer bid, fees included"),
         *_money("net", "net_nano", "per impression", "what the bid is worth in the auction"),
         Column("fate", "fate", "code", "0 = won, else why not (OpenRTB loss reasons, own codes from 500)"),
-        Column("fate_name", text("fate_name", "fate", 1), "text", "short name of the fate"),
-        Column("meaning", text("fate_meaning", "fate", 1), "text", "the fate in words"),
+        _text("fate_name", "short name of the fate", "fate_name", "fate", 1),
+        _text("meaning", "the fate in words", "fate_meaning", "fate", 1),
     ],
 )
 _EVENT: Final = "per billable event"
@@ -153,8 +161,8 @@ _PARTY_MEANING: Final = {
     "hidden": "part of the clearing price that nobody accounts for",
 }
 _TERMS: Final = [
-    Column("bill", text("bill", "w.bill", 1), "text", "the billable event: impression, click or conversion"),
-    Column("format", text("format", "w.price_rule"), "text", "auction format that priced it"),
+    _text("bill", "the billable event: impression, click or conversion", "bill", "bill", 1),
+    _text("format", "auction format that priced it", "format", "price_rule"),
     Column("own", f"(w.flags & {m.FLAG_OWN}) <> 0", "true or false", "the person was on the advertiser's own list"),
     Column("lost", f"(w.flags & {m.FLAG_LOST}) <> 0", "true or false", "an all-pay loser, who pays and shows nothing"),
     Column("uses_data", f"(w.flags & {m.FLAG_DATA}) <> 0", "true or false", "the campaign targets segments"),
@@ -199,71 +207,74 @@ _OUTCOME: Final = [
 _WHO: Final = [
     Column("serial", "w.serial", "number", "the award: with the worker, the key that joins events to wins"),
     Column("person", "nullif(w.person_key, 0)", "number", "keyed hash of the person; NULL = unknown"),
-    Column("advertiser", text("advertiser", "w.advertiser"), "text", "who rents the person"),
-    Column("campaign", text("campaign", "w.campaign"), "text", "advertiser/campaign; NULL = a remote bidder's"),
+    _text("advertiser", "who rents the person"),
+    _text("campaign", "advertiser/campaign; NULL = a remote bidder's"),
 ]
 WINS: Final = View(
     "wins",
     "one position won: the terms, and what became of it",
-    "raw_wins AS w LEFT JOIN raw_outcomes AS o ON o.worker = w.worker AND o.serial = w.serial",
+    "raw_wins",
+    "LEFT JOIN raw_outcomes AS o ON o.worker = w.worker AND o.serial = w.serial",
     [
-        *_head("w"),
+        *_head(),
         Column("auction_id", "w.auction_id", AUCTION.unit, AUCTION.meaning),
         Column("imp", "w.imp_ix", IMP.unit, IMP.meaning),
         Column("slot", "w.slot", "number", "position on the imp, best first, from 0"),
         *_WHO,
-        Column("creative", text("creative", "w.creative"), "text", "the ad; NULL = a remote bidder's, or none"),
-        Column("seat", text("seat", "w.seat"), "text", "the buyer's seat"),
-        Column("endpoint", text("endpoint", "w.endpoint", 2), "text", "bidder asked; local = in process"),
-        Column("publisher", text("publisher", "w.publisher"), "text", "who showed it"),
-        Column("domain", text("domain", "w.domain"), "text", "site or app"),
-        Column("deal", text("deal", "w.deal"), "text", "private deal; NULL = open auction"),
-        Column("segment", text("segment", "w.segment"), "text", "segment rented: the first its campaign targets"),
-        Column("purpose", text("purpose", "w.purpose", 1), "text", "prospect, winback or drive_to_store"),
+        _text("creative", "the ad; NULL = a remote bidder's, or none"),
+        _text("seat", "the buyer's seat"),
+        _text("endpoint", "bidder asked; local = in process", "endpoint", "endpoint", 2),
+        _text("publisher", "who showed it"),
+        _text("domain", "site or app"),
+        _text("deal", "private deal; NULL = open auction"),
+        _text("segment", "segment rented: the first its campaign targets"),
+        _text("purpose", "prospect, winback or drive_to_store", "purpose", "purpose", 1),
         *_TERMS,
         *_OUTCOME,
     ],
 )
+EVENT_KIND: Final = "CASE w.kind " + " ".join(f"WHEN {kind} THEN '{m.KINDS[kind]}'" for kind in EVENT_KINDS) + " END"
 EVENTS: Final = View(
     "events",
     "one thing that happened to a win",
-    "raw_events AS e",
+    "raw_event_rows",
+    "",
     [
-        *_head("e"),
-        Column("kind", text("event", "e.kind"), "text", "impression, view, click, conversion, refund, release, ..."),
-        Column("serial", "e.serial", "number", "the award: with the worker, the key that joins events to wins"),
-        Column("auction_id", "e.auction_id", AUCTION.unit, AUCTION.meaning),
-        Column("imp", "e.imp_ix", IMP.unit, IMP.meaning),
-        Column("slot", "e.slot", "number", "position on the imp, best first, from 0"),
-        Column("person", "nullif(e.person_key, 0)", "number", "keyed hash of the person; NULL = unknown"),
-        Column("campaign", text("campaign", "e.campaign"), "text", "advertiser/campaign; NULL = a remote bidder's"),
-        Column("advertiser", text("advertiser", "e.advertiser"), "text", "who rents the person"),
-        Column("paid_nano", "e.paid_nano", "nano", "what it posts: the total, below 0 for a refund, else 0"),
-        Column("paid", "e.paid_nano / 1e9", "currency", "what it posts"),
-        Column("number", "nullif(e.number, 0)", "number", "of the award's refund, from 1; NULL = no refund"),
+        *_head(),
+        Column("kind", EVENT_KIND, "text", "impression, view, click, conversion, refund, release, ..."),
+        Column("serial", "w.serial", "number", "the award: with the worker, the key that joins events to wins"),
+        Column("auction_id", "w.auction_id", AUCTION.unit, AUCTION.meaning),
+        Column("imp", "w.imp_ix", IMP.unit, IMP.meaning),
+        Column("slot", "w.slot", "number", "position on the imp, best first, from 0"),
+        Column("person", "nullif(w.person_key, 0)", "number", "keyed hash of the person; NULL = unknown"),
+        Column("campaign", "w.campaign_text", "text", "advertiser/campaign; NULL = a remote bidder's"),
+        Column("advertiser", "w.advertiser_text", "text", "who rents the person"),
+        Column("paid_nano", "w.paid_nano", "nano", "what it posts: the total, below 0 for a refund, else 0"),
+        Column("paid", "w.paid_nano / 1e9", "currency", "what it posts"),
+        Column("number", "nullif(w.number, 0)", "number", "of the award's refund, from 1; NULL = no refund"),
     ],
 )
 CONTACTS: Final = View(
     "contacts",
     "one billed win of a known person: the advertiser rented him once more",
-    "raw_contacts AS c JOIN raw_wins AS w ON w.worker = c.worker AND w.serial = c.serial "
-    "LEFT JOIN raw_outcomes AS o ON o.worker = c.worker AND o.serial = c.serial",
+    "raw_contacts",
+    "LEFT JOIN raw_outcomes AS o ON o.worker = w.worker AND o.serial = w.serial",
     [
-        *_head("c"),
+        *_head(),
         *_WHO,
-        Column("publisher", text("publisher", "w.publisher"), "text", "who showed the ad"),
-        Column("segment", text("segment", "w.segment"), "text", "segment rented: the first its campaign targets"),
+        _text("publisher", "who showed the ad"),
+        _text("segment", "segment rented: the first its campaign targets"),
         Column("own", f"(w.flags & {m.FLAG_OWN}) <> 0", "true or false", "the person was on the advertiser's own list"),
-        Column("contact_n", "c.contact_n", "number", "1 = the first the advertiser paid for, above 1 = rented again"),
-        Column("paid_nano", "c.paid_nano", "nano", "what it cost"),
-        Column("net_nano", f"c.paid_nano - {REFUNDED}", "nano", "less what was given back"),
-        Column("paid", "c.paid_nano / 1e9", "currency", "what it cost"),
+        Column("contact_n", "w.contact_n", "number", "1 = the first the advertiser paid for, above 1 = rented again"),
+        Column("paid_nano", "w.paid_nano", "nano", "what it cost"),
+        Column("net_nano", f"w.paid_nano - {REFUNDED}", "nano", "less what was given back"),
+        Column("paid", "w.paid_nano / 1e9", "currency", "what it cost"),
         Column(
-            "cum_rent_nano", "c.cum_rent_nano", "nano", "paid by this advertiser for this person, this one included"
+            "cum_rent_nano", "w.cum_rent_nano", "nano", "paid by this advertiser for this person, this one included"
         ),
-        Column("days_since_last", "c.days_since_last", "days", "since the contact before; NULL = the first"),
-        Column("month", f"date_trunc('month', {moment('c.ts_ns')})::DATE", "date", "first day of the billing's month"),
-        Column("week", f"date_trunc('week', {moment('c.ts_ns')})::DATE", "date", "Monday of the billing's week"),
+        Column("days_since_last", "w.days_since_last", "days", "since the contact before; NULL = the first"),
+        Column("month", f"date_trunc('month', {moment('w.ts_ns')})::DATE", "date", "first day of the billing's month"),
+        Column("week", f"date_trunc('week', {moment('w.ts_ns')})::DATE", "date", "Monday of the billing's week"),
         Column("seen", SEEN, "true or false", "the ad was seen"),
         Column("clicked", _masked(CLICK_MASK), "true or false", "it was clicked"),
         Column("converted", _masked(CONVERSION_MASK), "true or false", "the person did what the campaign is for"),
@@ -273,29 +284,32 @@ CONTACTS: Final = View(
 POSTINGS: Final = View(
     "postings",
     "one account's side of one billing or refund, in double entry",
-    "raw_postings AS p",
+    "raw_postings",
+    "",
     [
-        *_head("p"),
-        Column("serial", "p.serial", "number", "the award: with the worker, the key that joins to wins"),
-        Column("kind", text("event", "p.kind"), "text", "impression, billed click, billed conversion or refund"),
-        Column("party", "p.party", "text", "advertiser, or one of the ten parties"),
+        *_head(),
+        Column("serial", "w.serial", "number", "the award: with the worker, the key that joins to wins"),
+        Column("kind", EVENT_KIND, "text", "impression, billed click, billed conversion or refund"),
+        Column("party", "w.party", "text", "advertiser, or one of the ten parties"),
         Column(
             "account",
-            "coalesce(CASE p.party "
-            f"WHEN 'advertiser' THEN {text('advertiser', 'p.advertiser')} "
-            f"WHEN 'publisher' THEN {text('publisher', 'p.publisher')} "
-            f"WHEN 'dsp' THEN {text('remote', 'p.endpoint', 1)} END, p.party)",
+            "w.account_text",
             "text",
-            "name of the advertiser, the publisher or the bidder's endpoint; else the party",
+            "the advertiser's, publisher's or endpoint's name; else the party",
+            "coalesce(CASE r.party "
+            f"WHEN 'advertiser' THEN {listed('advertiser', 'advertiser')} "
+            f"WHEN 'publisher' THEN {listed('publisher', 'publisher')} "
+            f"WHEN 'dsp' THEN {listed('remote', 'endpoint', 1)} END, r.party)",
         ),
-        Column("debit_nano", "greatest(p.amount_nano, 0)", "nano", "what it owes"),
-        Column("credit_nano", "greatest(-p.amount_nano, 0)", "nano", "what it is owed"),
+        Column("debit_nano", "greatest(w.amount_nano, 0)", "nano", "what it owes"),
+        Column("credit_nano", "greatest(-w.amount_nano, 0)", "nano", "what it is owed"),
     ],
 )
 NAMES: Final = View(
     "names",
     "one name and its number",
     "raw_names",
+    "",
     [
         Column("kind", "kind", "text", "advertiser, campaign, publisher, domain, ..."),
         Column("id", "id", "number", "from 1 per kind"),
@@ -306,6 +320,7 @@ META: Final = View(
     "meta",
     "one fact about the ledger",
     "raw_meta",
+    "",
     [
         Column("key", "key", "text", "format, currency, journal, ..."),
         Column("value", "value", "text", "as text; JSON where it is not a plain value"),

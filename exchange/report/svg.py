@@ -59,7 +59,8 @@ def _axis_title(axis: Axis, words: Words) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{escape(printable(text))}</text>'
+    shown = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}"{shown}>{escape(printable(text))}</text>'
 
 
 # ---- bars ------------------------------------------------------------------------------------------------------

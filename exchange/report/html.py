@@ -4,7 +4,7 @@ from html import escape
 from typing import Final
 
 from exchange.report import svg
-from exchange.report.numbers import decimals
+from exchange.report.numbers import decimals, printable
 from exchange.report.screen import cell_text
 from exchange.report.shape import UNITS, Cell, Column, Figure, Report, Table
 from exchange.report.small import sum_row
@@ -24,10 +24,10 @@ h3{font-size:1rem;margin:0}p{margin:.3rem 0}.soft,.note,figcaption,summary{color
 .answers{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));margin:1rem 0}
 .answers article{background:var(--card);border-left:4px solid var(--s0);border-radius:6px;padding:.7rem 1rem}
 .answers p:first-of-type{font-size:1.08rem}
-.figures{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,14rem),1fr));margin:0}
+.figures{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,10.3rem),1fr));margin:0}
 .figures article{border:1px solid var(--line);border-radius:6px;padding:.6rem .8rem}
 .figures h3{font-weight:500;font-size:.9rem}.value{font-size:1.35rem;font-weight:600;margin:.1rem 0}
-.value small{font-size:.8rem;font-weight:400;color:var(--soft)}
+.value small{font-size:.8rem;font-weight:400;color:var(--soft);display:inline-block;line-height:1.2}
 details p,details dd{font-size:.875rem}summary{cursor:pointer;padding:.25rem 0}code{font-size:.8rem}
 dl{margin:.3rem 0}dt{font-size:.875rem;font-weight:600;margin-top:.4rem}dd{margin:0}
 figure{margin:0;max-width:36rem}svg{display:block;width:100%;height:auto;fill:var(--ink);font-size:12px}
@@ -97,13 +97,14 @@ def render(report: Report, lang: str = "en") -> str:
 
 def _safe(text: str) -> str:
     """Text as HTML; what cannot be printed becomes a question mark."""
-    return escape("".join(c if c.isprintable() else "?" for c in text), quote=True)
+    return escape(printable(text), quote=True)
 
 
 def _figure(figure: Figure, words: Words) -> str:
     """A number with its unit, and behind it definition, formula and rows."""
     say = words.say
-    unit = words.unit(figure.unit) if isinstance(figure.value, (int, float)) else ""
+    hidden = isinstance(figure.value, str) and figure.people is not None
+    unit = words.unit("people" if hidden else figure.unit) if figure.value is not None else ""
     interval = ""
     if figure.low is not None and figure.high is not None:
         low, high = (words.number(v, figure.unit) for v in (figure.low, figure.high))

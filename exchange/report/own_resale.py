@@ -181,7 +181,9 @@ def _brought(halves: list[tuple[str, Account]], found: Reckoning) -> list[Text]:
             told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused {caused} at "
                              "{icpa}.", amounts))  # fmt: skip
         elif effect.why == "fewer":
-            told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts))
+            told.append(
+                Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts)
+            )
         else:
             told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; whether the ads caused any "
                              "cannot be told with {held} held out.", amounts))  # fmt: skip

@@ -51,7 +51,9 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
     """Lost bids by fate, the raise that would have won them, and what it would have cost."""
     since, until = books.span()
     asked = books.count("bids", f"fate NOT IN {NO_OFFER}")
-    head = Report("lost", TITLE, QUESTION, asked, books.currency, ledger=books.name, since=since, until=until)
+    head = Report(
+        "lost", TITLE, QUESTION, books.count("wins"), books.currency, ledger=books.name, since=since, until=until
+    )
     if not books.count("bids"):
         told = Text("Nobody can tell: this ledger keeps no bids, only wins (journal = \"bids\" keeps them).")  # fmt: skip
         return _with(head, answers=[Answer("Why did bids lose?", [told])])
@@ -66,8 +68,8 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
         charts=_charts(raises, whole),
         notes=[
             Text("What it would have taken is the lowest bid that won there, or the floor where nothing was sold, with "
-                 "all others bidding as they did. Others would have answered, and where places or a quality weigh in, a "
-                 "bid counts for more or less than its price."),
+                 "all others bidding as they did: of two bids lost in one auction only one could have won. Others would have "
+                 "answered, and where places or a quality weigh in, a bid counts for more or less than its price."),
             Text("A bid below a floor that only its own seat has, or lost for another reason than its price, has no "
                  "price that wins."),
         ],

@@ -5,9 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from exchange.report.attribution import Account, needed, reckon, row_of
 from exchange.report.attribution import COLUMNS as SIDE_BY_SIDE
-from exchange.report.attribution import Reckoning
+from exchange.report.attribution import Account, Reckoning, needed, reckon, row_of
 from exchange.report.books import BY as DIMENSIONS
 from exchange.report.books import Books, by_title, money, ratio
 from exchange.report.holdout import LOOK_BACK_DAYS, WHY, effect_of, own_of, per_person
@@ -181,7 +180,9 @@ def _brought(halves: list[tuple[str, Account]], found: Reckoning) -> list[Text]:
             told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused {caused} at "
                              "{icpa}.", amounts))  # fmt: skip
         elif effect.why == "fewer":
-            told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts))
+            told.append(
+                Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts)
+            )
         else:
             told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; whether the ads caused any "
                              "cannot be told with {held} held out.", amounts))  # fmt: skip

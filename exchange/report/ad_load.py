@@ -39,6 +39,7 @@ def build(books: Books | None, by: tuple[str, ...] = (), utility: float = 0.0, d
                       Axis("ads a visit", "number"), Axis("impressions", "number"),
                       Text("Impressions rise up to {load} ads a visit and fall beyond.", amounts),
                       [Mark(best.load, "best")])],
-        notes=[Text("A visitor comes with probability e^(u - kappa a) / (1 + e^(u - kappa a)), u being what the visit is "
+        notes=[Text("A visitor comes with probability e^(u - kappa a) / (1 + e^(u - kappa a)), u being what the "
+                    "visit is "
                     "worth to him over staying away, a the ads, kappa how much he dislikes one.")],
     )  # fmt: skip

@@ -17,8 +17,8 @@ from exchange.report.shape import UNITS, Argument, Report
 from exchange.report.small import SMALL_CELL, suppress
 from exchange.report.words import LANGUAGES, Words
 
-REPORTS: Final = ("summary", "waterfall", "price_list", "user_month", "rerent_curve", "own_resale", "lost",
-                  "own_vs_rent", "attribution", "ad_load")  # fmt: skip
+REPORTS: Final = ("summary", "waterfall", "price_list", "user_month", "rerent_curve", "own_resale", "attribution",
+                  "lost", "own_vs_rent", "ad_load")  # fmt: skip
 
 
 class ReportError(ValueError):
@@ -147,7 +147,7 @@ def shown(report: Report, kind: str = "screen", lang: str = "en", small_cell: in
     report = suppress(report, small_cell)
     if kind == "json":
         return msgspec.json.encode(as_data(report, lang)).decode() + "\n"
-    return (csv if kind == "csv" else html).render(report, lang)
+    return csv.render(report, lang) if kind == "csv" else html.render(report, lang)
 
 
 def as_data(report: Report, lang: str = "en") -> dict[str, Any]:

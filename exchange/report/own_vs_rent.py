@@ -90,8 +90,9 @@ def build(
     price = cpm if cpm is not None else ratio(spend, seen, 1000) or 0.0
     if opt_in is None and opted[0]:
         opt_in = spend / opted[0]
-    terms = Terms(each * price / 1000, owned_cost, kept, discount, opt_in,
-                  pairs if customers is None and books is not None else customers or 1.0, each, price, seen)  # fmt: skip
+    if customers is None:
+        customers = pairs if books is not None else 1.0
+    terms = Terms(each * price / 1000, owned_cost, kept, discount, opt_in, customers, each, price, seen)
     since, until = books.span() if books is not None else ("", "")
     return Report(
         name="own_vs_rent", title=TITLE, question=QUESTION, rows=books.count("wins") if books is not None else 0,
@@ -153,7 +154,8 @@ def _answers(t: Terms) -> list[Answer]:
     elif pays.why == "free":
         told = Text("Yes, from the first month: the opt-in costs nothing and {rent} a month of rent is saved.", amounts)
     elif not isfinite(pays.most):
-        told = Text("Yes: an opt-in at {a} has paid for itself by the end of month {month} (after {months} months), for "
+        told = Text("Yes: an opt-in at {a} has paid for itself by the end of month {month} (after {months} months), "
+                    "for "
                     "nobody ever leaves the list.", amounts)  # fmt: skip
     else:
         told = Text("Yes: an opt-in at {a} has paid for itself by the end of month {month} (after {months} months); it "

@@ -34,7 +34,7 @@ def render(report: Report, lang: str = "en") -> str:
         lines += table_lines(table, words)
     for note in report.notes:
         lines += textwrap.wrap(words.tell(note), WIDTH)
-    return "\n".join(_cut(line.rstrip(), WIDTH) for line in lines).rstrip() + "\n"
+    return "\n".join(_cut(printable(line.rstrip()), WIDTH) for line in lines).rstrip() + "\n"
 
 
 def _source(report: Report, words: Words) -> str:

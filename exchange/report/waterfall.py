@@ -192,11 +192,13 @@ SELECT {keys}, people, {net} FROM given LEFT JOIN refunded USING ({keys}) ORDER 
         *(Column(name, name, "text", role="key") for name in by),
         Column("people", "people", "people", "Different known people in paid ads."),
         Column("spend", "spend", "money", "What buyers paid. Net of refunds.", "sum"),
-        Column("publisher", "publishers", "money", "What reached publishers. Net of refunds.", "sum"),
+        Column("to_publishers", "publishers", "money", "What reached publishers. Net of refunds.", "sum"),
         Column("buy", "buyer's side", "money", "Agency, demand platform, data, verification, taxes, currency.", "sum"),
         Column("sell", "seller's side", "money", "Exchange and supply technology.", "sum"),
         Column("hidden", "nobody accounts for it", "money", "In no party's books.", "sum"),
-        Column("share", "reached publishers", "share", "publishers / spend", "ratio", "publisher", "spend", bar=True),
+        Column(
+            "share", "reached publishers", "share", "publishers / spend", "ratio", "to_publishers", "spend", bar=True
+        ),
     ]
     return Table("split", by_title(by), columns, rows, people="people", total=True)
 

@@ -4,7 +4,9 @@ from typing import Final
 
 WORDS: Final[dict[str, str]] = {
     "Summary": "Résumé",
-    "what did renting people cost, and who got the money?": "combien a coûté la location des gens, et qui a eu l'argent ?",
+    "what did renting people cost, and who got the money?": (
+        "combien a coûté la location des gens, et qui a eu l'argent ?"
+    ),
     "What did renting cost?": "Combien a coûté la location ?",
     "Nothing was paid for: there is nothing to answer from ({wins} wins, {held} still open).": (
         "Rien n'a été payé : il n'y a rien à répondre (enchères gagnées : {wins}, encore ouvertes : {held})."
@@ -180,7 +182,9 @@ WORDS: Final[dict[str, str]] = {
     ),
     "Wins whose ad was seen.": "Enchères gagnées dont la publicité a été vue.",
     "1000 x spend / ads seen.": "1000 x dépense / publicités vues.",
-    "Different pairs of an advertiser and a known person.": "Paires différentes d'un annonceur et d'une personne connue.",
+    "Different pairs of an advertiser and a known person.": (
+        "Paires différentes d'un annonceur et d'une personne connue."
+    ),
     "rented twice": "loués deux fois",
     "Customers with at least two contacts within the group.": "Clients avec au moins deux contacts dans le groupe.",
     "own, of spend": "propres, de la dépense",

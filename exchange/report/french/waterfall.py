@@ -2,6 +2,11 @@
 
 from typing import Final
 
+STUDIES: Final = (
+    "ISBA/PwC, Programmatic Supply Chain Transparency Study",
+    "ANA, Programmatic Media Supply Chain Transparency Study",
+    "ANA, Programmatic Transparency Benchmark",
+)
 WORDS: Final[dict[str, str]] = {
     "Waterfall": "Cascade",
     "who received which part of what buyers paid?": "qui a reçu quelle part de ce que les acheteurs ont payé ?",
@@ -56,9 +61,7 @@ WORDS: Final[dict[str, str]] = {
     "year": "année",
     "what": "quoi",
     "in": "en",
-    "ISBA/PwC, Programmatic Supply Chain Transparency Study": "ISBA/PwC, Programmatic Supply Chain Transparency Study",
-    "ANA, Programmatic Media Supply Chain Transparency Study": "ANA, Programmatic Media Supply Chain Transparency Study",
-    "ANA, Programmatic Transparency Benchmark": "ANA, Programmatic Transparency Benchmark",
+    **{title: title for title in STUDIES},
     "2025, 1st quarter": "2025, 1er trimestre",
     "2025, 2nd quarter": "2025, 2e trimestre",
     "reached publishers, private deals (at least)": "arrivé aux éditeurs, accords privés (au moins)",

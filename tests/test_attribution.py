@@ -60,7 +60,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return market(tmp_path_factory.mktemp("market"), more="organic_rate = 0.05\norganic_own_rate = 0.3\nuplift = 0.2")
 
 
-# ---- files ----------------------------------------------------------------------------------------------------------
+# ---- files ------------------------------------------------------
 
 
 def test_people_of_a_file_are_keyed_with_the_salt(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_file_that_cannot_be_used_is_one_line(text: str, said: str, tmp_path: 
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
-# ---- against naive rows -----------------------------------------------------------------------------------------------
+# ---- against naive rows ------------------------------------------------------
 
 
 @pytest.mark.parametrize("days", [30.0, 2e-4])
@@ -152,7 +152,7 @@ def test_own_customers_of_both_groups_are_known(ledger: Ledger) -> None:
     assert own_of(ledger, "Other", groups[ledger.names.known("advertiser", "Other")]) is None
 
 
-# ---- truth ------------------------------------------------------------------------------------------------------------
+# ---- truth ------------------------------------------------------
 
 
 def test_the_truth_of_a_simulation_is_inside_the_interval(ledger: Ledger) -> None:
@@ -215,7 +215,7 @@ def test_a_ledger_without_bids_says_so(tmp_path: Path) -> None:
     assert "keeps no bids" in command.shown(command.build("lost", books))
 
 
-# ---- the interval -----------------------------------------------------------------------------------------------------
+# ---- the interval ------------------------------------------------------
 
 
 def coverage(seed: int, runs: int, treated: int, held: int, base: float, lift: float, repeats: float) -> float:

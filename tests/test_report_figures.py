@@ -44,7 +44,7 @@ def rows(report: Report, key: str) -> list[dict[str, Any]]:
     return [dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows]
 
 
-# ---- the n-th contact ---------------------------------------------------------------------------------------------
+# ---- the n-th contact ------------------------------------------------------
 
 
 def test_the_curve_is_that_of_the_rows(ledger: Ledger, books: Books) -> None:
@@ -106,7 +106,7 @@ def test_a_fading_curve_says_where_to_stop() -> None:
     assert fm.optimal_cap(cells.price, 0.2, found.first, found.fade) == 3
 
 
-# ---- own customers ------------------------------------------------------------------------------------------------
+# ---- own customers ------------------------------------------------------
 
 
 def test_own_resale_is_that_of_the_rows(ledger: Ledger, books: Books) -> None:
@@ -132,7 +132,7 @@ def test_own_resale_is_that_of_the_rows(ledger: Ledger, books: Books) -> None:
         assert sum(row["spend"] for row in both) == pytest.approx(all_[brand] / 1e9)
 
 
-# ---- lost ---------------------------------------------------------------------------------------------------------
+# ---- lost ------------------------------------------------------
 
 
 def test_lost_is_that_of_the_rows(ledger: Ledger, books: Books) -> None:
@@ -151,7 +151,7 @@ def test_lost_is_that_of_the_rows(ledger: Ledger, books: Books) -> None:
     assert sum(row["lost"] for row in rows(split, "by_advertiser_week")) == figures["lost"]
 
 
-# ---- own against rent ---------------------------------------------------------------------------------------------
+# ---- own against rent ------------------------------------------------------
 
 
 def asked(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def test_ad_load_without_a_ledger(capsys: pytest.CaptureFixture[str]) -> None:
     assert other["load"]["value"] == pytest.approx(fm.ad_load(2.0, 0.25).load)
 
 
-# ---- all of them ----------------------------------------------------------------------------------------------------
+# ---- all of them ------------------------------------------------------
 
 MINE = ("attribution", "own_resale", "rerent_curve", "lost", "own_vs_rent")
 

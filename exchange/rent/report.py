@@ -1,7 +1,8 @@
-"""The report: what a ledger says about auctions, money and rented customers; each figure defined in docs/ledger.md.
+"""The summary of a run: what a ledger says about auctions, money and rented customers; `rentier report` says more.
 
 Money figures are sums over *billed* rows (the event that settled its hold) of the terms on the win row; every
-money column carries the party it belongs to, so gross and net are never mixed.
+money column carries the party it belongs to. It is gross: `refunded_nano` stands beside it, and is taken off by the
+reports of exchange/report/.
 """
 
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from exchange.market import (
     CONVERSIONS,
     FLAG_OWN,
     KIND_CLICK,
+    KIND_REFUND,
     KIND_RELEASE,
     KIND_UNPAID,
     KIND_VIEW,
@@ -82,7 +84,8 @@ class Summary(Struct):
     unpaid: int
     open_holds: int
     held_nano: int
-    spend_nano: int
+    spend_nano: int  # billed, before refunds
+    refunded_nano: int
     clearing_nano: int
     cpm: float
     publisher_cpm: float
@@ -144,6 +147,7 @@ def summarise(ledger: Ledger) -> Summary:
         open_holds=int(np.count_nonzero(open_)),
         held_nano=total(wins["buyer_total_nano"][open_]),
         spend_nano=spend,
+        refunded_nano=-total(events["paid_nano"][known & (events["kind"] == KIND_REFUND)]),
         clearing_nano=total(terms["clearing_nano"]),
         cpm=ratio(1000 * spend / NANO, len(seen)),
         publisher_cpm=ratio(1000 * publisher_nano / NANO, len(seen)),
@@ -237,7 +241,8 @@ def render(summary: Summary) -> str:
         f"ads seen {s.seen:,}   clicks {s.clicks:,}   conversions {s.conversions:,}",
         f"spend {s.spend_nano / NANO:,.2f}{money}   CPM {s.cpm:.3f} paid by buyers, "
         f"{s.publisher_cpm:.3f} received by publishers",
-        f"eCPC {s.ecpc_nano / NANO:.4f}   CPA {s.cpa_nano / NANO:.4f}",
+        f"eCPC {s.ecpc_nano / NANO:.4f}   CPA {s.cpa_nano / NANO:.4f}"
+        + (f"   refunded {s.refunded_nano / NANO:,.2f}{money}, not taken off" if s.refunded_nano else ""),
         "",
         f"contacts {s.contacts:,} with {s.people:,} people: {s.customers:,} customers rented "
         f"(advertiser x person), re-rental {s.rerental_share:.1%}",

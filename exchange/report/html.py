@@ -17,7 +17,7 @@ STYLE: Final = """
 @media (prefers-color-scheme:dark){:root{--ink:#e6eaef;--soft:#9aa5b1;--paper:#11151a;--card:#1a2027;--line:#333c46;
 --s0:#6cb0ff;--s1:#ff9a62;--s2:#5fd38a;--s3:#b99bff;--s4:#e0b94f;--s5:#ff8cc0}}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:1rem;max-width:60rem;background:var(--paper);color:var(--ink);
+body{margin:0 auto;padding:1rem;max-width:72rem;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.5rem;line-height:1.2;margin:.3rem 0}h2{font-size:1.15rem;line-height:1.3;margin:2rem 0 .6rem}
 h3{font-size:1rem;margin:0}p{margin:.3rem 0}.soft,.note,figcaption,summary{color:var(--soft);font-size:.875rem}
@@ -41,17 +41,19 @@ svg .line{fill:none;stroke-width:2;background:none}svg .line.s0{stroke:var(--s0)
 svg .line.s2{stroke:var(--s2)}svg .line.s3{stroke:var(--s3)}svg .line.s4{stroke:var(--s4)}svg .line.s5{stroke:var(--s5)}
 .legend{list-style:none;padding:0;margin:.4rem 0;display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.875rem}
 .legend i{display:inline-block;width:.8em;height:.8em;margin-right:.4em;border-radius:2px}
-table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto}
+th,td{overflow-wrap:break-word;padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 thead th{vertical-align:bottom;font-weight:600;border-bottom:2px solid var(--soft)}thead small{font-weight:400;
-color:var(--soft);display:block}.left{text-align:left}tbody th{font-weight:500;text-align:left}
+color:var(--soft);display:block}.left{text-align:left;white-space:normal}tbody th{font-weight:500;text-align:left}
 tr.sum th,tr.sum td{font-weight:600;border-top:2px solid var(--soft)}
 .bar{display:block;height:.35rem;margin-top:.2rem;background:var(--s0);border-radius:2px;margin-left:auto;
 print-color-adjust:exact;-webkit-print-color-adjust:exact}
-@media (max-width:48rem){table,tbody,tr,td,tbody th{display:block;width:auto}thead{display:none}
+td{white-space:nowrap}
+@media (max-width:48rem){td{white-space:normal}table,tbody,tr,td,tbody th{display:block;width:auto}thead{display:none}
 tr{border-bottom:1px solid var(--line);padding:.5rem 0}th,td{border:0;padding:.12rem 0}tbody th{font-weight:600}
 td::before{content:attr(data-head);float:left;color:var(--soft);padding-right:.8rem;text-align:left;max-width:62%}
-td::after{content:"";display:block;clear:both}td:empty{display:none}tr.sum th,tr.sum td{border:0}}
+td::after{content:"";display:block;clear:both}td.none{display:none}tr.sum th,tr.sum td{border:0}}
 @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb}body{max-width:none;padding:0;
 font-size:11pt}article,figure,tr{break-inside:avoid}h2{break-after:avoid}
 .figures{grid-template-columns:repeat(3,1fr)}details::details-content{content-visibility:visible;height:auto}
@@ -130,7 +132,7 @@ def _table(table: Table, words: Words) -> str:
         cells = [row[ix] for row in rows if not isinstance(row[ix], str)]
         digits.append(decimals(cells, column.unit))
         tops.append(max((float(c) for c in cells if isinstance(c, (int, float))), default=0.0))
-    parts.append("<table><thead><tr>")
+    parts.append('<div class="scroll"><table><thead><tr>')
     parts += [f'<th scope="col"{_left(column)}>{_head(column, words)}</th>' for column in table.columns]
     parts.append("</tr></thead><tbody>")
     for row in rows:
@@ -138,7 +140,7 @@ def _table(table: Table, words: Words) -> str:
     if table.total and len(table.rows) > 1:
         total = sum_row(table, table.rows, "total")
         parts.append(f'<tr class="sum">{"".join(_cells(table, total, words, digits, [0.0] * len(tops)))}</tr>')
-    parts.append("</tbody></table>")
+    parts.append("</tbody></table></div>")
     if len(table.rows) > LISTED:
         more = say("... and {n} more").format(n=words.number(len(table.rows) - LISTED, "count"))
         parts.append(f'<p class="soft">{_safe(more)}</p>')
@@ -174,5 +176,6 @@ def _cells(table: Table, row: list[Cell], words: Words, digits: list[int], tops:
         drawn = ""
         if column.bar and tops[ix] > 0 and isinstance(cell, (int, float)):
             drawn = f'<span class="bar" style="width:{max(0.0, 100 * float(cell) / tops[ix]):.1f}%"></span>'
-        found.append(f'<td{_left(column)} data-head="{head}">{text}{drawn}</td>')
+        kind = ' class="none"' if cell is None or cell == "" else _left(column)
+        found.append(f'<td{kind} data-head="{head}">{text}{drawn}</td>')
     return found

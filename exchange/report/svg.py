@@ -15,7 +15,7 @@ from exchange.report.words import Words
 WIDE: Final = 400.0  # units of the drawing; a phone shows about one a pixel
 TALL: Final = 260.0
 LEFT: Final = 58.0
-RIGHT: Final = 14.0
+RIGHT: Final = 22.0
 TOP: Final = 10.0
 BOTTOM: Final = 44.0
 ROW: Final = 36.0  # a bar with its name above it

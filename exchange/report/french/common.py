@@ -28,7 +28,7 @@ WORDS: Final[dict[str, str]] = {
     # the frame
     "Figures": "Chiffres",
     "Notes": "Notes",
-    "how it is counted": "comment c'est compté",
+    "how it is counted": "le calcul",
     "what the columns say": "ce que disent les colonnes",
     "nothing to show": "rien à montrer",
     "... and {n} more": "... et {n} de plus",

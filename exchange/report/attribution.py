@@ -51,7 +51,8 @@ HELD: Final = [
     Column("advertiser", "advertiser", "text", role="key"),
     Column("treated", "might see", "people", "People whom its campaigns were asked for.", "sum"),
     Column("bought", "bought", "conversions", "Their conversions from their first opportunity on.", "sum"),
-    Column("held", "held out", "people", "People kept from its ads, though its campaigns would have been asked.", "sum"),
+    Column("held", "held out", "people", "People kept from its ads, though its campaigns would have been "
+                                         "asked.", "sum"),
     Column("held_bought", "bought", "conversions", "Their conversions from their first opportunity on.", "sum"),
     Column("low", "caused, at least", "number", "Lower end of the 95 % interval of the conversions caused."),
     Column("high", "at most", "number", "Upper end."),
@@ -177,7 +178,8 @@ def _answers(accounts: list[Account]) -> list[Answer]:
                                            "keeps none (journal = \"bids\").")])]  # fmt: skip
         if NO_FILE in why:
             return [Answer(question, [Text("Nobody can tell: a held-out person has no link, so his conversions are "
-                                           "only in the advertiser's own book. Give it with --conversions FILE.csv.")])]  # fmt: skip
+                                           "only in the advertiser's own book. Give it with --conversions "
+                                           "FILE.csv.")])]  # fmt: skip
         return [Answer(question, [Text("Nobody can tell: no advertiser held anybody out (advertiser.holdout).")])]
     return [Answer(question, [sentence(a) for a in held])]
 
@@ -208,7 +210,8 @@ def sentence(account: Account) -> Text:
                     "holdout is too small, and no difference was seen.", amounts)  # fmt: skip
     if effect.increment.value > 0:
         return Text("{name}: last touch credits {credited}, {cpa} each; what the ads caused cannot be told: the "
-                    "holdout of {held} is too small, to tell the difference seen it would take {needed}.", amounts)  # fmt: skip
+                    "holdout of {held} is too small, to tell the difference seen it would take "
+                    "{needed}.", amounts)  # fmt: skip
     return Text("{name}: last touch credits {credited}, {cpa} each; what the ads caused cannot be told: the holdout of "
                 "{held} is too small, to tell what last touch claims it would take {needed}.", amounts)  # fmt: skip
 
@@ -314,7 +317,8 @@ def notes_of(found: Reckoning, look_back: float) -> list[Text]:
                           {"n": Amount(crossed, "people")}))  # fmt: skip
     remote = sum(account.remote for account in found.accounts)
     if remote:
-        notes.append(Text("{x} was spent through remote bidders, whom a holdout does not bind; it is in the CPA and not "
+        notes.append(Text("{x} was spent through remote bidders, whom a holdout does not bind; it is in the CPA and "
+                          "not "
                           "in the iCPA.", {"x": Amount(remote, "money")}))  # fmt: skip
     unknown = sum(account.unknown for account in found.accounts)
     if unknown:

@@ -51,9 +51,12 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
     """Lost bids by fate, the raise that would have won them, and what it would have cost."""
     since, until = books.span()
     asked = books.count("bids", f"fate NOT IN {NO_OFFER}")
-    head = Report("lost", TITLE, QUESTION, asked, books.currency, ledger=books.name, since=since, until=until)
+    head = Report(
+        "lost", TITLE, QUESTION, books.count("wins"), books.currency, ledger=books.name, since=since, until=until
+    )
     if not books.count("bids"):
-        told = Text("Nobody can tell: this ledger keeps no bids, only wins (journal = \"bids\" keeps them).")  # fmt: skip
+        told = Text("Nobody can tell: this ledger keeps no bids, only wins (journal = \"bids\" keeps "
+                    "them).")  # fmt: skip
         return _with(head, answers=[Answer("Why did bids lose?", [told])])
     books.keep("losses", LOSSES)
     whole = books.one(f"SELECT {PRICED} FROM losses")
@@ -66,8 +69,9 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
         charts=_charts(raises, whole),
         notes=[
             Text("What it would have taken is the lowest bid that won there, or the floor where nothing was sold, with "
-                 "all others bidding as they did. Others would have answered, and where places or a quality weigh in, a "
-                 "bid counts for more or less than its price."),
+                 "all others bidding as they did: of two bids lost in one auction only one could have won. Others "
+                 "would have "
+                 "answered, and where places or a quality weigh in, a bid counts for more or less than its price."),
             Text("A bid below a floor that only its own seat has, or lost for another reason than its price, has no "
                  "price that wins."),
         ],
@@ -98,7 +102,8 @@ def _figures(asked: int, whole: tuple[Any, ...], never: int) -> list[Figure]:
                "count(fate <> won) / count(*)", asked),
         Figure("priced", "lost by price", priced, "bids", "Bids that lost because another was higher, or a floor: a "
                "higher bid would have won.", "count(fate in (outbid, below_floor, ..))", lost),
-        Figure("median", "what it would have taken", median, "ratio", "Median of the least bid that would have won over "
+        Figure("median", "what it would have taken", median, "ratio", "Median of the least bid that would have won "
+                                                                      "over "
                "the own bid.", "median(need / net)", priced),
         Figure("bid", "own bid", ratio(money(own), priced, 1000), "cpm", "Mean bid of those lost by price, gross.",
                "1000 * mean(gross)", priced),
@@ -107,7 +112,8 @@ def _figures(asked: int, whole: tuple[Any, ...], never: int) -> list[Figure]:
         Figure("worth", "within the own valuation", ratio(worth, valued), "share", "Share of bids lost by price whose "
                "winning bid would not have exceeded what the buyer said it was worth to him.",
                "count(need <= value) / count(value > 0)", valued),
-        Figure("never", "people never reached", never, "customers", "Pairs of an advertiser and a known person for whom "
+        Figure("never", "people never reached", never, "customers", "Pairs of an advertiser and a known person for "
+                                                                    "whom "
                "it bid, lost by price, and never won.", "count(distinct (advertiser, person)) without a win", priced),
     ]  # fmt: skip
 

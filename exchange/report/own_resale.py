@@ -5,9 +5,8 @@ from typing import Final
 
 import numpy as np
 
-from exchange.report.attribution import Account, needed, reckon, row_of
 from exchange.report.attribution import COLUMNS as SIDE_BY_SIDE
-from exchange.report.attribution import Reckoning
+from exchange.report.attribution import Account, Reckoning, needed, reckon, row_of
 from exchange.report.books import BY as DIMENSIONS
 from exchange.report.books import Books, by_title, money, ratio
 from exchange.report.holdout import LOOK_BACK_DAYS, WHY, effect_of, own_of, per_person
@@ -51,14 +50,16 @@ def build(
         Figure("own_share", "share of spend on own customers", ratio(own_spend, spend), "share", "Spend for people on "
                "the advertiser's own list at the time of the auction, over all spend. Net of refunds.",
                "sum(net) where own / sum(net)", own_billed, people=own_people),
-        Figure("own_spend", "spend on own customers", own_spend, "money", "What was paid for people on the advertiser's "
+        Figure("own_spend", "spend on own customers", own_spend, "money", "What was paid for people on the "
+                                                                          "advertiser's "
                "own list at the time of the auction. Net of refunds.", "sum(net) where own", own_billed,
                people=own_people),
         Figure("own_cpm", "CPM of own customers", own_cpm, "cpm", "Price of 1,000 ads seen by own customers. Net of "
                "refunds.", "1000 * sum(net) / count(seen), where own", own_seen, people=own_people),
         Figure("cpm", "CPM of others", cpm, "cpm", "Price of 1,000 ads seen by people who are no customers yet. Net of "
                "refunds.", "1000 * sum(net) / count(seen), where not own", seen - own_seen),
-        Figure("premium", "premium on own customers", premium, "ratio", "CPM of own customers / CPM of others: above 1, "
+        Figure("premium", "premium on own customers", premium, "ratio", "CPM of own customers / CPM of others: above "
+                                                                        "1, "
                "one's own customers are the dearer ones.", "own_cpm / cpm", seen),
         Figure("premium_same", "the same, advertiser by advertiser", same, "ratio", "Spend on own customers over what "
                "as many ads cost the same advertisers for others: an advertiser who pays much for everybody does not "
@@ -70,8 +71,8 @@ def build(
     return Report(
         name="own_resale", title=TITLE, question=QUESTION, rows=books.count("wins"), currency=books.currency,
         ledger=books.name, since=since, until=until, figures=figures, tables=tables,
-        answers=_answers(spend, own_spend, premium if same is None else same, own_people, people, halves, found), charts=_charts(books),
-        notes=_notes(found, halves),
+        answers=_answers(spend, own_spend, premium if same is None else same, own_people, people, halves, found),
+        charts=_charts(books), notes=_notes(found, halves),
     )  # fmt: skip
 
 
@@ -137,7 +138,8 @@ def _halves(halves: list[tuple[str, Account]]) -> Table:
         assert account.effect is not None
         rows.append([row[0], whom, *row[1:], account.effect.held, WHY[account.why]])
     return Table("caused", "What it brought: own customers and others", columns, rows, people="held",
-                 note="Own customers buy without an ad as well: last touch credits the ad with it, the holdout does not.",
+                 note="Own customers buy without an ad as well: last touch credits the ad with it, the holdout does "
+                      "not.",
                  translate=["whom", "verdict"])  # fmt: skip
 
 
@@ -178,14 +180,16 @@ def _brought(halves: list[tuple[str, Account]], found: Reckoning) -> list[Text]:
             "held": Amount(effect.held, "people"),
         }  # fmt: skip
         if effect.why == "told":
-            told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused {caused} at "
+            told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused {caused} "
+                             "at "
                              "{icpa}.", amounts))  # fmt: skip
         elif effect.why == "fewer":
             told.append(
                 Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts)
             )
         else:
-            told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; whether the ads caused any "
+            told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; whether the ads caused "
+                             "any "
                              "cannot be told with {held} held out.", amounts))  # fmt: skip
     return told
 

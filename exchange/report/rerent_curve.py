@@ -164,7 +164,8 @@ def _figures(cells: Cells, found: Fit | None, worth: float | None, books: Books,
     stated = "Given with --worth." if given else "The sum of the buyers' valuations / of the clicks they expected."
     return [
         Figure("cap", "where to stop", cap, "contacts", "The last contact that is worth its price if response fades as "
-               "fitted: beyond it a contact costs more than it brings. A dash: no contact seen is beyond it, or nothing "
+               "fitted: beyond it a contact costs more than it brings. A dash: no contact seen is beyond it, or "
+               "nothing "
                "could be fitted.", "1 + floor(ln(price / (worth * q1)) / ln g)", rows),
         Figure("over", "spent beyond it", money(over) if cap is not None else None, "money", "What was paid for "
                "contacts beyond the cap. Net of refunds.", "sum(net) where contact_n > cap", rows),
@@ -266,7 +267,8 @@ def _answers(cells: Cells, found: Fit | None, worth: float | None, books: Books)
                "fade": Amount(found.fade, "number")}  # fmt: skip
     told = [
         Text("At a click worth {worth} not even the first contact is worth its {price}.", amounts) if cap == 0
-        else Text("Nowhere yet: every contact seen is worth its price ({price}) if a click is worth {worth}.", amounts) if cap is None
+        else Text("Nowhere yet: every contact seen is worth its price ({price}) if a click is worth "
+                  "{worth}.", amounts) if cap is None
         else Text("After contact {cap}: at a click worth {worth} the next one costs more ({price}) than it brings.",
                   amounts)
     ]  # fmt: skip
@@ -275,8 +277,9 @@ def _answers(cells: Cells, found: Fit | None, worth: float | None, books: Books)
                          {"n": Amount(sum(cells.clicks), "clicks")}))  # fmt: skip
     seen, even, _ = rerented(books)
     if seen is not None and even is not None:
+        shares = {"seen": Amount(seen, "share"), "even": Amount(even, "share")}
         told.append(Text("{seen} of the contacts rent the same person again; if they fell evenly on all who came, it "
-                         "would be {even}.", {"seen": Amount(seen, "share"), "even": Amount(even, "share")}))  # fmt: skip
+                         "would be {even}.", shares))  # fmt: skip
     return [Answer(question, told)]
 
 
@@ -313,8 +316,10 @@ def _charts(cells: Cells, found: Fit | None, worth: float | None) -> list[Chart]
 
 
 def _notes(found: Fit | None, by_click: int) -> list[Text]:
-    notes = [Text("The curve assumes that every person responds alike and that each contact keeps the same share of the "
-                  "response before it. People differ: who is met often may like or dislike ads more than others, and the "
+    notes = [Text("The curve assumes that every person responds alike and that each contact keeps the same share of "
+                  "the "
+                  "response before it. People differ: who is met often may like or dislike ads more than others, and "
+                  "the "
                   "curve takes that for the effect of repetition. A test would cap at random.")]  # fmt: skip
     if by_click:
         notes.append(Text("{n} billed by click or conversion are left out: they are responses by definition.",

@@ -5,7 +5,7 @@ from typing import Any, Final
 from exchange.report.books import BY as DIMENSIONS
 from exchange.report.books import Books, by_title, money, ratio
 from exchange.report.shape import Amount, Answer, Column, Figure, Report, Table, Text
-from exchange.report.waterfall import parties
+from exchange.report.waterfall import parties, steps
 
 TITLE: Final = "Summary"
 QUESTION: Final = "what did renting people cost, and who got the money?"
@@ -69,6 +69,7 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
         name="summary", title=TITLE, question=QUESTION, rows=c["rows"], currency=books.currency, ledger=books.name,
         since=since, until=until, answers=_answers(books, c), figures=figures(c), notes=notes,
         tables=[split(books, by or ("advertiser",))],
+        charts=[steps(parties(books))] if c["spend"] > 0 else [],
     )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def _answers(books: Books, c: dict[str, Any]) -> list[Answer]:
         Answer("What did one customer cost me?", _cost(c)),
         Answer("How many did I rent twice?", _twice(c)),
         Answer("How many were mine already?", _own(c)),
-        Answer("Who got my money?", _who(books, c)),
+        Answer("Who got my euro?" if books.currency == "EUR" else "Who got my money?", _who(books, c)),
     ]
 
 
@@ -100,8 +101,8 @@ def _cost(c: dict[str, Any]) -> list[Text]:
              {"kilo": _money(1000 * c["known"] / c["customer_months"])}),
     ]  # fmt: skip
     if c["won_over"]:
-        told.append(Text("Winning one new customer, who did what the ad was for and was not yours before, cost {cac}: "
-                         "there were {n}.",
+        told.append(Text("Winning one new customer, who did what the ad was for and was not yours before, cost {cac} "
+                         "({n} won).",
                          {"cac": _money(c["spend"] / c["won_over"]), "n": Amount(c["won_over"], "count")}))  # fmt: skip
     else:
         told.append(Text("Nobody new did what the ads were for, so a new customer has no price yet."))
@@ -145,7 +146,7 @@ def _who(books: Books, c: dict[str, Any]) -> list[Text]:
     got = {name: 1e11 * nano / c["spend"] for name, nano in parties(books).items()}
     return [
         Text("Of every {whole}, {publisher} reached publishers.",
-             {"whole": _money(1e11), "publisher": _money(got["publisher"])}),
+             {"whole": Amount("100", "money"), "publisher": _money(got["publisher"])}),
         Text("The buyer's side took {buy} (agency {agency}, demand platform {dsp}, data and verification {data}, taxes "
              "and currency {tax}).",
              {"buy": _money(sum(got[p] for p in ("agency", "dsp", "data", "verify", "tax", "fx"))),

@@ -146,7 +146,7 @@ class Count:
         """Count people; returns the rent of each customer, in no order."""
         n = int(pairs.n[0])
         slots, keys = np.full(ta.slots_for(max(n, 1)), -1, np.int32), np.zeros(n, np.uint64)
-        of_person = np.zeros((n, pairs.months.shape[1]), np.uint64)
+        of_person = np.zeros((n, pairs.months.shape[1] + 1), np.uint64)
         ta.meet(pairs.rows, pairs.months, n, slots, keys, of_person, self.advertisers.sums, self.met)
         rents: Ints = pairs.rows["paid_nano"][:n]
         return rents.copy() if n == self.met[ta.M_CUSTOMERS] else rents[pairs.rows["contacts"][:n] > 0]
@@ -202,6 +202,8 @@ def _add(count: Count, pairs: ta.Pairs, worker: int, state: tuple[Any, ...], col
     ad, by, on = count.advertisers, count.buyers, count.publishers
     for table in (ad, by, on, pairs):
         table.reserve(at.size)
-    ta.add(at, became, month, order, month0, worker, person, total, clearing, parties, flags, bill, advertiser, seat,
-           endpoint, publisher, count.totals, ad.slots, ad.keys, ad.n, ad.sums, by.slots, by.keys, by.n, by.sums,
-           on.slots, on.keys, on.n, on.sums, pairs.slots, pairs.rows, pairs.n, pairs.months)  # fmt: skip
+    ta.add(at, became, total, clearing, parties, flags, bill, advertiser, seat, endpoint, publisher, count.totals,
+           ad.slots, ad.keys, ad.n, ad.sums, by.slots, by.keys, by.n, by.sums, on.slots, on.keys, on.n,
+           on.sums)  # fmt: skip
+    ta.acquaint(at, became, month, order, month0, worker, person, total, flags, advertiser, count.totals, ad.slots,
+                ad.keys, ad.n, ad.sums, pairs.slots, pairs.rows, pairs.n, pairs.months)  # fmt: skip

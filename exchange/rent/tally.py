@@ -194,7 +194,7 @@ def mark(at, kind, ts_ns, first, became, month, order, span, kinds):  # type: ig
         if at[k] < 0 or at[k] >= became.size:
             continue
         what, bits = kind[k], became[at[k]]
-        if what == _IMPRESSION or what == _BILLED_CLICK or what == _BILLED_CONVERSION:
+        if what in (_IMPRESSION, _BILLED_CLICK, _BILLED_CONVERSION):
             if not bits & BILLED:
                 if ts_ns[k] // _DAY_NS != day:
                     day = ts_ns[k] // _DAY_NS

@@ -148,8 +148,8 @@ class Count:
         slots, keys = np.full(ta.slots_for(max(n, 1)), -1, np.int32), np.zeros(n, np.uint64)
         of_person = np.zeros((n, pairs.months.shape[1] + 1), np.uint64)
         ta.meet(pairs.rows, pairs.months, n, slots, keys, of_person, self.advertisers.sums, self.met)
-        rents: Ints = pairs.rows["paid_nano"][:n]
-        return rents.copy() if n == self.met[ta.M_CUSTOMERS] else rents[pairs.rows["contacts"][:n] > 0]
+        rents: Ints = pairs.rows["paid_nano"][:n].copy()
+        return rents
 
     def _count_imps(self) -> None:
         """Count the imps by publisher."""

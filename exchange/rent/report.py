@@ -100,7 +100,7 @@ class Summary(Struct):
     opt_outs: int = 0
     rented_again: int = 0  # customers with two contacts or more
     own_customers: int = 0  # customers that were on the advertiser's own list at one contact or more
-    new_customers: int = 0  # pairs (advertiser, person) with a conversion
+    new_customers: int = 0  # customers with a conversion at a contact when they were not
     cac_nano: float = 0.0  # spend / new customers
 
 
@@ -163,8 +163,8 @@ def to_json(summary: Summary) -> bytes:
 
 def _people(met: list[int], totals: list[int], rents: Ints) -> dict[str, Any]:
     """The figures about people: `rents` = what each customer (advertiser x person) cost, in nano."""
-    contacts, n_pairs, spent = met[ta.M_CONTACTS], met[ta.M_CUSTOMERS], met[ta.M_PAID]
-    firsts = met[ta.M_FIRSTS] + totals[ta.T_FIRSTS]
+    contacts, n_pairs, spent = met[ta.M_CONTACTS], rents.size, met[ta.M_PAID]
+    firsts = n_pairs + totals[ta.T_FIRSTS]
     first_nano = met[ta.M_FIRSTS_NANO] + totals[ta.T_FIRSTS_NANO]
     p50, p90 = np.percentile(rents, [50, 90]) if n_pairs else (0.0, 0.0)
     return {

@@ -27,8 +27,8 @@ ASKED, SOLD = 6, 7  # publishers: imps; their SPEND is what they received
 (T_LOST, T_OPEN, T_HELD, T_BILLED, T_SPEND, T_CLEARING, T_OWN, T_OWN_SPEND, T_SEEN, T_OWN_SEEN, T_CLICKS, T_CONVERSIONS,
  T_RELEASED, T_FIRSTS, T_FIRSTS_NANO, T_PARTIES) = range(16)  # fmt: skip
 # places of what `meet` finds
-(M_PEOPLE, M_PERSON_MONTHS, M_CUSTOMERS, M_CUSTOMER_MONTHS, M_CONTACTS, M_PAID, M_AGAIN, M_OWN, M_NEW, M_FIRSTS,
- M_FIRSTS_NANO, M_MAX) = range(12)  # fmt: skip
+(M_PEOPLE, M_PERSON_MONTHS, M_CUSTOMER_MONTHS, M_CONTACTS, M_PAID, M_AGAIN, M_OWN, M_NEW, M_FIRSTS_NANO,
+ M_MAX) = range(10)  # fmt: skip
 # one advertiser and one person
 PAIR: Final = mk.shape(
     [
@@ -44,7 +44,7 @@ PAIR: Final = mk.shape(
     ]
 )
 OWN: Final = 1  # PAIR.flags: on the advertiser's own list at one contact or more
-NEW: Final = 2  # has converted
+NEW: Final = 2  # has converted, at a contact that was not on it
 _DAY_NS: Final = 86_400 * 10**9
 _IMPRESSION, _BILLED_CLICK, _BILLED_CONVERSION = mk.BILLING
 _CLICK, _CONVERSION, _VIEW, _RELEASE = mk.KIND_CLICK, mk.KIND_CONVERSION, mk.KIND_VIEW, mk.KIND_RELEASE
@@ -280,33 +280,34 @@ def add(at, became, total, clearing, parties, flags, bill, advertiser, seat, end
 @njit(cache=True, nogil=True)
 def acquaint(at, became, month, order, month0, worker, person, total, flags, advertiser, totals, ad_slots, ad_keys,
              ad_n, ad, slots, pairs, n, months):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Add what was billed for known people to their pairs; what `add` has seen, with the tables of advertisers as it
-    left them. The pairs have room for as many new ones as there are wins."""
+    """Add what was billed for known people to their pairs; of wins that `add` has seen: it knows their advertisers.
+
+    The pairs have room for as many new ones as there are wins.
+    """
     for k in range(at.size):
         bits = np.int64(became[at[k]])
-        if bits & (BILLED | CONVERTED) == 0 or person[k] == np.uint64(0):
+        if bits & BILLED == 0 or person[k] == np.uint64(0):
             continue
         a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[k]))
         ix = _find_pair(slots, pairs, n, person[k], np.uint32(a))
         pair = pairs[ix]
-        if bits & CONVERTED:
+        ad[a, CONTACTS] += 1
+        if pair.contacts and pair.worker != worker:
+            totals[T_FIRSTS] += 1
+            totals[T_FIRSTS_NANO] += pair.first_nano
+        if not pair.contacts or pair.worker != worker or order[at[k]] < pair.first:
+            pair.worker, pair.first, pair.first_nano = worker, order[at[k]], total[k]
+        pair.contacts += np.uint32(1)
+        pair.paid_nano += total[k]
+        if flags[k] & mk.FLAG_OWN:
+            pair.flags |= np.uint16(OWN)
+        elif bits & CONVERTED:
             pair.flags |= np.uint16(NEW)
-        if bits & BILLED:
-            ad[a, CONTACTS] += 1
-            if pair.contacts and pair.worker != worker:
-                totals[T_FIRSTS] += 1
-                totals[T_FIRSTS_NANO] += pair.first_nano
-            if not pair.contacts or pair.worker != worker or order[at[k]] < pair.first:
-                pair.worker, pair.first, pair.first_nano = worker, order[at[k]], total[k]
-            pair.contacts += np.uint32(1)
-            pair.paid_nano += total[k]
-            if flags[k] & mk.FLAG_OWN:
-                pair.flags |= np.uint16(OWN)
-            bit = np.int64(month[at[k]]) - month0
-            if bit < 64:
-                pair.months |= np.uint64(1) << np.uint64(bit)
-            else:
-                months[ix, (bit >> 6) - 1] |= np.uint64(1) << np.uint64(bit & 63)
+        bit = np.int64(month[at[k]]) - month0
+        if bit < 64:
+            pair.months |= np.uint64(1) << np.uint64(bit)
+        else:
+            months[ix, (bit >> 6) - 1] |= np.uint64(1) << np.uint64(bit & 63)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -328,14 +329,10 @@ def meet(pairs, months, n, slots, keys, of_person, ad, found):  # type: ignore[n
     for ix in range(n):
         pair = pairs[ix]
         found[M_NEW] += pair.flags & NEW != 0
-        if not pair.contacts:
-            continue
-        found[M_CUSTOMERS] += 1
         found[M_CONTACTS] += pair.contacts
         found[M_PAID] += pair.paid_nano
         found[M_AGAIN] += pair.contacts > 1
         found[M_OWN] += pair.flags & OWN != 0
-        found[M_FIRSTS] += 1
         found[M_FIRSTS_NANO] += pair.first_nano
         found[M_MAX] = max(found[M_MAX], pair.paid_nano)
         ad[pair.advertiser, PEOPLE] += 1

@@ -21,6 +21,8 @@ OWN: Final = 8  # population: is the person already a customer
 HOLDOUT: Final = 9  # is the person never shown an advertiser's ads (in place of the auction: the person's key)
 ROTATE: Final = 10  # which of a campaign's ads that fit
 CONVERSION: Final = 11  # population: does a click become a conversion
+ORGANIC: Final = 12  # population: does a person buy from an advertiser anyway, and when
+UPLIFT: Final = 13  # population: does a person buy because he has seen an ad, and when
 
 _M0 = np.uint64(0xD2511F53)
 _M1 = np.uint64(0xCD9E8D57)

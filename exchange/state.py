@@ -1,7 +1,7 @@
 """What the exchange remembers between auctions: where money, contacts, holds and open journal blocks lie.
 
 Everything lies in arrays whose addresses stand in one record, VENUE, so that a compiled step takes one
-argument. Only awards and events change it (awards.py). Here: the record, the contact tables, the journal's heads.
+argument. Only awards and events change it (awards/). Here: the record, the contact tables, the journal's heads.
 """
 
 from typing import Final
@@ -38,6 +38,7 @@ SETTINGS: Final = (
     "status", "n_held", "n_lost_holds", "n_unknown_people", "n_auctions", "n_sold", "n_impressions", "n_clicks",
     "n_releases", "n_unpaid", "clearing_nano", "billed_nano", "n_wins", "wins_need", "soft_floor_nano",
     "n_views", "n_billed_clicks", "n_conversions", "n_billed_conversions",
+    "n_opt_ins", "n_opt_outs", "n_refunds", "refunded_nano",
 )  # fmt: skip
 VENUE: Final = mk.shape([(name, "i8") for name in (*ADDRESSES, *COUNTS, *SETTINGS)])
 DAY_NS: Final = 86_400 * mk.NANO

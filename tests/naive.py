@@ -46,7 +46,7 @@ class Naive(Life):
                 me = SimpleNamespace(
                     id=ids("campaign", where), advertiser=ids("advertiser", advertiser.name),
                     seat=ids("seat", advertiser.name), rule=rule, config=c, holdout=advertiser.holdout,
-                    budget=budget, available=budget, spent=0, held=0, rate=rate,
+                    budget=budget, available=budget, spent=0, held=0, currency_rate=rate,
                     fee=Fee(config.fees.sell, advertiser.fees or config.fees.buy, config.fees.set,
                             config.fees.fx_bps if advertiser.currency not in ("", config.exchange.currency) else 0),
                     daily=self.nano(c.daily, rate), day_used=0,
@@ -113,12 +113,12 @@ class Naive(Life):
     def value(self, me: Any, ix: int, request: Request, k: int) -> int:
         drawn = me.config.value_cpm
         if isinstance(drawn, float | int):
-            value = int(Fraction(repr(drawn)) * 10**6 * me.rate)
+            value = int(Fraction(repr(drawn)) * 10**6 * me.currency_rate)
         else:
-            w, rate = draw(self.seed, self.auction, k, ix, VALUE), float(me.rate)
+            w, rate = draw(self.seed, self.auction, k, ix, VALUE), float(me.currency_rate)
             if drawn.empirical:
                 picked = drawn.empirical[int(unit(w[0], w[1]) * len(drawn.empirical))]
-                x = float(int(Fraction(repr(picked)) * 10**6 * me.rate))
+                x = float(int(Fraction(repr(picked)) * 10**6 * me.currency_rate))
             elif drawn.uniform:
                 low, high = drawn.uniform[0] * 1e6 * rate, drawn.uniform[1] * 1e6 * rate
                 x = low + unit(w[0], w[1]) * (high - low)

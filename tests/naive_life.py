@@ -18,6 +18,15 @@ BILLED = {
     mk.BILL_CLICK: mk.KIND_BILLED_CLICK,
     mk.BILL_CONVERSION: mk.KIND_BILLED_CONVERSION,
 }
+# what a refund that is not carried out is answered (market/life.py ANSWERS)
+UNKNOWN, NOT_BILLED, NEVER_PAID, NOTHING_LEFT, TOO_MUCH, GAP = -1, -2, -3, -4, -5, -6
+FLAGS = {
+    mk.KIND_IMPRESSION: "seen",
+    mk.KIND_CLICK: "clicked",
+    mk.KIND_CONVERSION: "converted",
+    mk.KIND_OPT_IN: "opted_in",
+    mk.KIND_OPT_OUT: "opted_out",
+}
 
 
 def windows(now: int) -> list[tuple[str, int]]:
@@ -155,39 +164,68 @@ class Life:
             cell.held -= 1
         self.event_row(award, mk.KIND_RELEASE, now, 0, 0)
 
-    def event_row(self, award: Award, kind: int, now: int, paid: int, contact_n: int) -> None:
+    def event_row(self, award: Award, kind: int, now: int, paid: int, contact_n: int, number: int = 0) -> None:
         cum = self.known(award.person, award.advertiser).rent if award.person else 0
         self.row("events", kind, now, auction_id=award.auction, serial=award.serial, person_key=award.person,
                  paid_nano=paid, cum_rent_nano=cum, campaign=award.campaign_id, advertiser=award.advertiser,
-                 contact_n=contact_n, imp_ix=award.imp, slot=award.slot)  # fmt: skip
+                 contact_n=contact_n, imp_ix=award.imp, slot=award.slot, number=number)  # fmt: skip
 
-    def event(self, kind: int, serial: int, auction: int, now: int) -> int:
-        """Impression, click or conversion arrives for an award."""
+    def event(self, kind: int, serial: int, auction: int, now: int, amount: int = 0, number: int = 1) -> int:
+        """Something arrives for an award."""
         self.advance(now)
         award = self.awards.get(serial)
         if award is None or award.auction != auction:
-            return 0
-        flag = {mk.KIND_IMPRESSION: "seen", mk.KIND_CLICK: "clicked", mk.KIND_CONVERSION: "converted"}[kind]
-        if getattr(award, flag):
+            return UNKNOWN
+        if kind == mk.KIND_REFUND:
+            return self.refund(award, amount, number)
+        if getattr(award, FLAGS[kind]):
             return 0
         me = self.campaigns[award.campaign] if award.campaign >= 0 else None
         if kind == mk.KIND_IMPRESSION or (kind == mk.KIND_CLICK and award.bill and not award.seen):
             self.see(award)
             if kind == mk.KIND_CLICK:
                 self.feedback(me, mk.KIND_IMPRESSION, 0)
-        setattr(award, flag, True)
+        setattr(award, FLAGS[kind], True)
         billable = (mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION)[award.bill]
         if kind != billable:
             recorded = mk.KIND_VIEW if kind == mk.KIND_IMPRESSION else kind
             self.event_row(award, recorded, self.now, 0, 0)
-            self.feedback(me, kind, 0)
+            if kind not in (mk.KIND_OPT_IN, mk.KIND_OPT_OUT):
+                self.feedback(me, kind, 0)
             return recorded
         if award.status == mk.RELEASED:
+            award.status = mk.UNPAID
             self.event_row(award, mk.KIND_UNPAID, self.now, 0, 0)
             return mk.KIND_UNPAID
         self.settle(award, BILLED[award.bill])
         self.feedback(me, kind, award.hold)
         return BILLED[award.bill]
+
+    def refund(self, award: Award, amount: int, number: int) -> int:
+        """Money that was paid goes back: to the campaign, off the rent of the person."""
+        left = award.hold - sum(award.refunded)
+        if number in range(len(award.refunded) + 1):
+            return 0
+        if award.status in (mk.HELD, mk.RELEASED, mk.UNPAID):
+            return NOT_BILLED if award.status == mk.HELD else NEVER_PAID
+        if award.refunded and left == 0:
+            return NOTHING_LEFT
+        if not len(award.refunded) < number < len(award.refunded) + 2 <= 256:
+            return GAP
+        amount = amount or left
+        if not 0 < amount <= left:
+            return TOO_MUCH if left else NOTHING_LEFT
+        award.refunded.append(amount)
+        award.status = mk.REFUNDED if amount == left else mk.PART_REFUNDED
+        if award.person:
+            self.remember(award.person, award.advertiser).rent -= amount
+        if award.campaign >= 0:
+            me = self.campaigns[award.campaign]
+            me.spent, me.available = me.spent - amount, me.available + amount
+            if award.placed // DAY == self.day:
+                me.day_used -= amount
+        self.event_row(award, mk.KIND_REFUND, self.now, -amount, 0, number)
+        return mk.KIND_REFUND
 
     def see(self, award: Award) -> None:
         """The ad is seen for the first time: no longer an open hold's, from now on shown."""

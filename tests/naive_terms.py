@@ -231,6 +231,9 @@ class Award:
     seen: bool = False
     clicked: bool = False
     converted: bool = False
+    opted_in: bool = False
+    opted_out: bool = False
+    refunded: list[int] = field(default_factory=list)
 
 
 @dataclass

@@ -20,7 +20,7 @@ RANKS = [
     {"market", "compiled", "config", "http", "metrics", "links"},
     {"randomness", "openrtb", "memory"},
     {"state", "audience", "rent", "bidding"},
-    {"awards", "contract", "facts"},
+    {"awards", "contract", "facts", "report"},
     {"auction"},
     {"population", "opportunity", "client", "reserve"},
     {"quotes", "fanout", "notices", "server", "opening"},

@@ -11,6 +11,7 @@ from exchange import market as mk
 from exchange.auction.terms import date_ns
 from exchange.auction.venue import Venue
 from exchange.config import Cap, Config, Creative, Distribution, Reserve
+from exchange.market import life
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
 from exchange.rent.reconcile import reconcile
@@ -167,9 +168,13 @@ def a_request(rng: random.Random, now: int, formats: tuple[int, ...] = (1, 2, 2)
 
 
 def live(
-    venue: Venue, naive: Naive, rng: random.Random, steps: int, now: int = START, formats: tuple[int, ...] = (1, 2, 2)
-) -> int:
-    """A random life: requests, events, repeats, strangers, waiting; the same for both. Returns the time."""
+    venue: Venue, naive: Naive, rng: random.Random, steps: int, now: int = START,
+    formats: tuple[int, ...] = (1, 2, 2), later: tuple[int, ...] = (),
+) -> int:  # fmt: skip
+    """A random life: requests, events, repeats, strangers, waiting; the same for both. Returns the time.
+
+    later: what else may arrive, of (opt in, opt out, refund).
+    """
     awards: list[tuple[int, int]] = []
     for _ in range(steps):
         now += rng.choice([0, 0, 1, SECOND, SECOND, 7 * SECOND, 20 * SECOND])
@@ -192,8 +197,13 @@ def live(
             serial, auction = rng.choice(awards[-12:]) if rng.random() < 0.9 else rng.choice(awards)
             if rng.random() < 0.05:
                 auction += 1
-            kind = rng.choices((mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION), (60, 20, 20))[0]
-            assert venue.event(kind, serial, auction, now) == naive.event(kind, serial, auction, now)
+            kinds = (mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION, *later)
+            kind = rng.choices(kinds, (60, 20, 20, 5, 5, 25)[: len(kinds)])[0]
+            amount, number = 0, 1
+            if kind == mk.KIND_REFUND:
+                amount, number = rng.choice([0, 0, rng.randrange(900_000), 10**7, -1]), rng.choice([1, 1, 2, 2, 3])
+            event = (kind, serial, auction, now, amount, number)
+            assert venue.event(*event) == naive.event(*event)
         else:
             venue.tick(now)
             naive.advance(now)
@@ -317,12 +327,13 @@ def test_a_hold_is_settled_once_and_a_late_impression_is_unpaid():
         "budget": SECOND, "spent": 0, "held": 1_400, "available": SECOND - 1_400, "wins": 2, "asked": 2,
     }  # fmt: skip
     serial, auction = int(first["serial"]), int(first["auction_id"])
-    assert venue.event(mk.KIND_IMPRESSION, serial, auction + 1, START + 5) == 0  # another auction's token
+    assert venue.event(mk.KIND_IMPRESSION, serial, auction + 1, START + 5) == life.UNKNOWN  # another auction's token
     assert venue.event(mk.KIND_IMPRESSION, serial, auction, START + 5) == mk.KIND_IMPRESSION
     assert venue.event(mk.KIND_IMPRESSION, serial, auction, START + 6) == 0
     assert venue.event(mk.KIND_CLICK, serial, auction, START + 7) == mk.KIND_CLICK
     assert venue.event(mk.KIND_CLICK, serial, auction, START + 8) == 0
-    assert venue.event(mk.KIND_CLICK, 99, auction, START + 8) == venue.event(mk.KIND_CLICK, -1, 0, START + 8) == 0
+    for stranger in ((99, auction), (-1, 0)):
+        assert venue.event(mk.KIND_CLICK, *stranger, START + 8) == life.UNKNOWN
     late = int(second["serial"]), int(second["auction_id"]), START + 1 + 60 * SECOND
     assert venue.event(mk.KIND_IMPRESSION, *late) == mk.KIND_UNPAID  # the hold ended in that very nanosecond
     assert venue.event(mk.KIND_IMPRESSION, *late) == 0
@@ -392,8 +403,8 @@ def test_the_ring_of_awards_releases_the_oldest_when_it_is_full():
         naive.trade(request)
         balanced(venue)
     assert int(venue.record["n_lost_holds"][0]) == naive.lost_holds == 6
-    assert venue.event(mk.KIND_IMPRESSION, *first, START + 2_000) == 0  # forgotten
-    assert naive.event(mk.KIND_IMPRESSION, *first, START + 2_000) == 0
+    assert venue.event(mk.KIND_IMPRESSION, *first, START + 2_000) == life.UNKNOWN  # forgotten
+    assert naive.event(mk.KIND_IMPRESSION, *first, START + 2_000) == life.UNKNOWN
     venue.close()
     assert differences(naive, venue, Ledger.in_memory(venue.journal)) == []
     assert int(venue.record["n_held"][0]) == 1_024

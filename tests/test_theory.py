@@ -23,7 +23,7 @@ from tests.test_forms import AD, PLAIN
 ORACLES = Path(__file__).resolve().parents[2] / "shared" / "oracles.csv"
 FOLDER = Path(__file__).parents[1] / "configs" / "theory"
 NUMBERS = (1, 2, 4, 5, 7, 9, 11, 12, 13, 15, 16, 17, 20, 21, 23, 24, 26, 27, 29, 30, 32, 33, 34, 35, 37, 38, 39, 43, 45)
-IDS = [f"E{number:02}" for number in (*NUMBERS, 48, 54)]
+IDS = [f"E{number:02}" for number in (*NUMBERS, 48, 49, 54)]
 FEW = 60_000
 SEED = 2026
 ROWS = {row.theory.id: row for row in shipped_rows(FOLDER)}
@@ -180,6 +180,24 @@ def test_clicks_of_a_lower_position_are_fewer(form: str, paid: float, tmp_path: 
     lines = Row(tmp_path / "market.toml").run(0, 50)
     assert all(line.within for line in lines), lines
     assert [line.measured for line in lines[:3]] == pytest.approx([paid] * 3)
+
+
+@pytest.mark.parametrize(
+    ("people", "skew", "view_rate", "floor"), [(300, 0.0, 1.0, 0.0), (500, 0.6, 1.0, 0.0), (40, 0.0, 0.5, 0.4)]
+)
+def test_the_same_person_again(people: int, skew: float, view_rate: float, floor: float, tmp_path: Path) -> None:
+    """Other numbers of E49: fewer people, some who come more often, ads unseen and visits unsold."""
+    text = ROWS["E49"].path.read_text().replace("value_cpm = 1.0", "value_cpm = { uniform = [0.0, 1.0] }")
+    for key, old, new in (
+        ("people", "1_000", people), ("person_skew", 0.0, skew), ("view_rate", 1.0, view_rate),
+        ("auctions", "1_000", 200), ("floor_cpm", 0.0, floor),
+    ):  # fmt: skip
+        text = text.replace(f"{key} = {old}", f"{key} = {new}")
+    (tmp_path / "again.toml").write_text(text)
+    row = Row(tmp_path / "again.toml")
+    assert row.expected("rerent") != pytest.approx(ROWS["E49"].expected("rerent"), abs=0.02)
+    (line,) = row.run(SEED, 12_000)
+    assert line.runs == 60 and line.z is not None and abs(line.z) < 4, line
 
 
 def test_a_false_claim_is_found_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,7 +176,7 @@ def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-unty
         serial = v.serial
         charge(v, campaigns, o, bid, n_bids, filtered, np.uint64(0))
         campaigns[bid.campaign].wins -= 1  # `hold` has counted one
-        aw.happen(v, campaigns, mk.KIND_IMPRESSION, serial, v.auction, v.now_ns)
+        aw.happen(v, campaigns, mk.KIND_IMPRESSION, serial, v.auction, v.now_ns, 0, 0)
         clearing += bid.event_nano
         slot += 1
     return clearing

@@ -1,6 +1,6 @@
 """Bring a venue back to where its journal left it: budgets, holds, contacts, as if it had never stopped.
 
-Wins and events are replayed in order through the same hold, release, impression, click and conversion.
+Wins and events are replayed in order through the same steps that made them, refunds, opt-ins and opt-outs included.
 What rules had learnt (their knobs) is not in these rows and starts afresh; so does `asked`.
 """
 
@@ -15,7 +15,7 @@ from exchange.auction.venue import EVENT_COUNTS, Venue
 from exchange.rent.ledger import Ledger
 
 AWARD = mk.AWARD
-COUNTERS = ("n_sold", *EVENT_COUNTS.values(), "billed_nano", "n_lost_holds")
+COUNTERS = ("n_sold", *EVENT_COUNTS.values(), "billed_nano", "refunded_nano", "n_lost_holds")
 
 
 @njit(cache=True, nogil=True)
@@ -54,7 +54,8 @@ def replay_row(v, campaigns, win, event, is_win, campaign_of):  # type: ignore[n
         kind = mk.KIND_CLICK
     elif kind == mk.KIND_BILLED_CONVERSION:
         kind = mk.KIND_CONVERSION
-    aw.happen(v, campaigns, kind, event.serial, event.auction_id, event.ts_ns)
+    number = np.int64(event.number)
+    aw.happen(v, campaigns, kind, event.serial, event.auction_id, event.ts_ns, -event.paid_nano, number)
 
 
 @njit(cache=True, nogil=True)

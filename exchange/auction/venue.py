@@ -1,7 +1,7 @@
 """The venue: a config made into the arrays that the compiled step works on, with the journal and names behind it.
 
 The server, a simulation and a replay each build one and then do the same two things with it: `trade` (sell the
-imps in the opportunity buffer) and `event` (an impression or a click). Limits: the buffers below are sized once
+imps in the opportunity buffer) and `event` (what becomes of an award). Limits: the buffers below are sized once
 from the config; the contact table grows by doubling up to server.people_max.
 """
 
@@ -28,6 +28,9 @@ EVENT_COUNTS: Final = {  # which counter of the record counts which kind of even
     mk.KIND_BILLED_CONVERSION: "n_billed_conversions",
     mk.KIND_RELEASE: "n_releases",
     mk.KIND_UNPAID: "n_unpaid",
+    mk.KIND_OPT_IN: "n_opt_ins",
+    mk.KIND_OPT_OUT: "n_opt_outs",
+    mk.KIND_REFUND: "n_refunds",
 }
 
 
@@ -41,12 +44,18 @@ class Venue(Building):
             self.make_room()
             done = sell.trade(self.record, self.campaigns, now_ns, done, n_imps)
 
-    def event(self, kind: int, serial: int, auction_id: int, now_ns: int) -> int:
-        """Carry out an impression, a click or a conversion. Returns the kind recorded, 0 when it changed nothing."""
+    def event(self, kind: int, serial: int, auction_id: int, now_ns: int, amount_nano: int = 0, number: int = 1) -> int:
+        """Something arrives for an award: an impression, click, conversion, opt in, opt out or refund (kind).
+
+        A refund has an amount (0 = all that is left) and its number. Returns the kind recorded, or 0 and below
+        (market/life.py ANSWERS) when it changed nothing.
+        """
         while True:
-            status, recorded = awards.event_at(self.record, self.campaigns, kind, serial, auction_id, now_ns)
+            status, answer = awards.event_at(
+                self.record, self.campaigns, kind, serial, auction_id, now_ns, amount_nano, number
+            )
             if status == st.DONE:
-                return int(recorded)
+                return int(answer)
             self.record["status"] = status
             self.make_room()
 

@@ -105,9 +105,9 @@ def read_mentions(path: Path, key_of: Callable[[str], int], progress: Progress |
     """
     said = Mentions(path, array("Q"), array("L"), array("H"), array("i"), [])
     known, codes = _Codes(), said.codes
-    for where, cells in _rows(path, progress):
+    for where, cells in csv_rows(path, progress):
         before = len(codes)
-        key = key_of(_name(where, "user id", cells[0]))
+        key = key_of(named(where, "user id", cells[0]))
         known.where = where
         for cell in cells[1:]:
             codes.extend(map(known.__getitem__, cell.split("|")))
@@ -145,7 +145,7 @@ class _Codes(dict[str, int]):
         code = CLEAR
         if text != "-":
             less = text.startswith("-")
-            name = intern(_name(self.where, "segment", text[less:]))
+            name = intern(named(self.where, "segment", text[less:]))
             if name not in self.numbers and len(self.numbers) >= NAMES_MAX:
                 raise PeopleError(f"{self.where}: segment {name!r}: more than {NAMES_MAX} different segments")
             code = self.numbers.setdefault(name, len(self.numbers)) << 1 | less
@@ -192,8 +192,8 @@ def load_own_list(
     Raises PeopleError as `read_mentions` does, and beyond PEOPLE_MAX rows.
     """
     keys = array("Q")
-    for where, cells in _rows(Path(path), progress, headers):
-        text = _name(where, "user id", cells[0])
+    for where, cells in csv_rows(Path(path), progress, headers):
+        text = named(where, "user id", cells[0])
         try:
             keys.append(key_of(text if read is None else read(text)))
         except ValueError as error:
@@ -203,7 +203,7 @@ def load_own_list(
     return np.unique(np.array(keys, np.uint64))
 
 
-def _name(where: str, what: str, text: str) -> str:
+def named(where: str, what: str, text: str) -> str:
     """A checked user id or segment name."""
     text = text.strip()
     if not text:
@@ -215,7 +215,7 @@ def _name(where: str, what: str, text: str) -> str:
     return text
 
 
-def _rows(
+def csv_rows(
     path: Path, progress: Progress | None = None, headers: tuple[str, ...] = HEADERS
 ) -> Iterator[tuple[str, list[str]]]:
     """The rows of a CSV that hold something, each with its `file:line`, without the header."""

@@ -8,8 +8,14 @@ from exchange.cli import Command, Quit, announce_compiling, explaining, ledger_a
 
 def commands(command: Command) -> None:
     """The commands that say what happened, and why."""
-    sub = command("report", _report, "What it cost to rent the people of a ledger.", "rentier report demo-ledger")
-    ledger_and_json(sub)
+    _add_report(
+        command(
+            "report",
+            _report,
+            "What it cost to rent the people of a ledger: summary, or the report NAME.",
+            "rentier report waterfall demo-ledger --by publisher --html report.html --lang fr",
+        )
+    )
     sub = command(
         "reconcile",
         _reconcile,
@@ -46,13 +52,52 @@ def _add_reserve(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--svg", type=Path, metavar="FILE", help="draw revenue against the reserve")
 
 
+def _add_report(sub: argparse.ArgumentParser) -> None:
+    from exchange.report.options import OPTIONS
+
+    sub.add_argument("words", nargs="*", metavar="[NAME] LEDGER", help="report (default: summary) and ledger folder")
+    sub.add_argument("--list", action="store_true", help="the reports, what each answers and may be split by")
+    sub.add_argument(
+        "--by", default="", metavar="A,B", help="split the main table, by advertiser, publisher, week, ..."
+    )
+    how = sub.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print JSON")
+    for kind in ("csv", "html"):
+        how.add_argument(
+            f"--{kind}", nargs="?", const="-", metavar="FILE", help=f"write {kind.upper()} (default: print)"
+        )
+    sub.add_argument("--lang", default="en", help="en or fr")
+    sub.add_argument("--small-cell", type=int, default=10, metavar="N",
+                     help="export no group of fewer people (default 10; 0 = every group)")  # fmt: skip
+    for name, own in OPTIONS.items():
+        for argument in own:
+            flag = f"--{argument.name.replace('_', '-')}"
+            sub.add_argument(flag, type=float, dest=f"own_{argument.name}", metavar="N",
+                             help=f"{name}: {argument.help}")  # fmt: skip
+
+
 def _report(args: argparse.Namespace) -> int:
-    import msgspec
+    from exchange.report import command
 
-    from exchange.rent.report import render, summarise
-
-    summary = summarise(open_ledger(args.ledger))
-    print(msgspec.json.encode(summary).decode() if args.json else render(summary))
+    kind = "json" if args.json else "csv" if args.csv else "html" if args.html else "screen"
+    target = args.csv or args.html or "-"
+    if target != "-" and Path(target).is_dir():
+        raise Quit(f"--{kind} {target}: is a folder: expected a file to write; put --{kind} behind the ledger")
+    given = {name.removeprefix("own_"): value for name, value in vars(args).items()
+             if name.startswith("own_") and value is not None}  # fmt: skip
+    try:
+        text = (
+            command.listed(args.lang) + "\n"
+            if args.list
+            else command.answer(args.words, kind, args.by, args.lang, args.small_cell, given)
+        )
+    except command.ReportError as error:
+        raise Quit(str(error)) from None
+    if target == "-":
+        print(text, end="")
+    else:
+        Path(target).write_text(text, encoding="utf-8")
+        print(f"{target}: {len(text.encode()):,} bytes")
     return 0
 
 

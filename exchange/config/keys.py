@@ -229,6 +229,9 @@ class Population(Struct, forbid_unknown_fields=True):
     view_rate: Share = 0.9  # sold impressions that are seen
     ctr: Share = 0.002  # true clicks per seen impression, before the factors of placement, device and hour (web)
     cvr: Share = 0.02  # true conversions per click
+    organic_rate: Share = 0.0  # people who buy from an advertiser anyway, ads or none, during a simulation
+    organic_own_rate: Share | None = None  # of its own customers; default: organic_rate
+    uplift: Share = 0.0  # people who buy because they have seen an ad of an advertiser, without a click
     visits: str = "random"  # random = by skew | in_turn = visit t is person t modulo people
     log: str = ""  # a log to replay instead: TSV, a line a visit, columns price_cpm (the floor), pctr, click
     view_delay_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 1_000
@@ -239,11 +242,11 @@ class Population(Struct, forbid_unknown_fields=True):
 
 THEORY_FORMS = (
     "auction", "revenue_equivalence", "equilibrium_bid", "reserve", "shading", "pacing", "goods", "regret",
-    "difference", "stated",
+    "difference", "stated", "occupancy",
 )  # fmt: skip
 MEASURES = (
     "revenue", "buyer", "spend", "publisher", "welfare", "surplus", "sale_rate", "share", "price", "winning_value",
-    "bid", "bid_to_value", "event_price", "multiplier", "anarchy", "regret", "torn",
+    "bid", "bid_to_value", "event_price", "multiplier", "anarchy", "regret", "torn", "rerent",
 )  # fmt: skip
 Measure = Annotated[str, Meta(min_length=1, max_length=300)]
 

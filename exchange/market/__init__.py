@@ -1,7 +1,7 @@
 """The shapes of the market, each defined once, and the rule for money.
 
 Inside the exchange everything is an integer or lies in an array. `money`: amounts and rounding; `sale`: what is for
-sale, what a rule sees, what is remembered; `rows`: the journal.
+sale, what a rule sees, what is remembered; `rows`: the journal; `life`: what may become of an award.
 """
 
 from exchange.market.money import (
@@ -43,6 +43,7 @@ from exchange.market.rows import (
     KIND_LINK,
     KIND_OPT_IN,
     KIND_OPT_OUT,
+    KIND_POST,
     KIND_REFUND,
     KIND_RELEASE,
     KIND_REQUEST,
@@ -77,6 +78,7 @@ from exchange.market.sale import (
     MYERSON,
     OPPORTUNITY,
     OWN,
+    PART_REFUNDED,
     PARTIES,
     POSTED_PRICE,
     PURPOSES,
@@ -89,6 +91,7 @@ from exchange.market.sale import (
     SELL_PARTIES,
     SOFT_FLOOR,
     SOLD,
+    UNPAID,
     VCG,
 )
 
@@ -137,6 +140,7 @@ __all__ = [
     "KIND_LINK",
     "KIND_OPT_IN",
     "KIND_OPT_OUT",
+    "KIND_POST",
     "KIND_REFUND",
     "KIND_RELEASE",
     "KIND_REQUEST",
@@ -151,6 +155,7 @@ __all__ = [
     "ORDER",
     "OWN",
     "PARTIES",
+    "PART_REFUNDED",
     "POSTED_PRICE",
     "PRICE_MAX_NANO",
     "PURPOSES",
@@ -165,6 +170,7 @@ __all__ = [
     "SOFT_FLOOR",
     "SOLD",
     "STREAMS",
+    "UNPAID",
     "VCG",
     "WIN_ROW",
     "convert_down",

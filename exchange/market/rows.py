@@ -36,6 +36,7 @@ KIND_LINK: Final = 21
 KIND_TICK: Final = 22
 KIND_CHANGE: Final = 23  # a campaign came, changed or went
 KIND_REFUND: Final = 24  # an event: money of a billed award goes back, all of it or part
+KIND_POST: Final = 25  # an input: events that a server sent
 KINDS: Final = {
     KIND_AUCTION: "auction",
     KIND_BID: "bid",
@@ -55,6 +56,7 @@ KINDS: Final = {
     KIND_OPT_IN: "opt in",
     KIND_OPT_OUT: "opt out",
     KIND_REFUND: "refund",
+    KIND_POST: "post",
 }
 
 AUCTION_ROW: Final = shape(

@@ -224,6 +224,8 @@ HELD: Final = 1
 BILLED: Final = 2
 RELEASED: Final = 3
 REFUNDED: Final = 4  # billed, and all of it given back
+PART_REFUNDED: Final = 5  # billed, and some of it given back
+UNPAID: Final = 6  # released, and then its billable event came
 
 # A segment that a campaign targets: its number in the audience's vocabulary, and its name's id.
 SEGMENT: Final = shape([("value", "i8"), ("name", "i4")])

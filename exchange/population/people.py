@@ -99,7 +99,8 @@ class Population:
         settings["in_turn"] = self.config.visits == "in_turn"
         self.settings = settings
 
-    def _draws(self, n: int, purpose: int, entity: int) -> NDArray[np.float64]:
+    def draws(self, n: int, purpose: int, entity: int) -> NDArray[np.float64]:
+        """Two uniform draws for each of the first n people or placements: float64[n, 2]."""
         out = np.empty((n, 2))
         uniforms(self.seed, n, purpose, entity, out)
         return out
@@ -111,18 +112,18 @@ class Population:
         people["key"] = [person_key(salt, f"p{i}") for i in range(n)]
         people["ctr"] = 1.0
         if not self.plain:
-            first = self._draws(n, PERSON, 0)
+            first = self.draws(n, PERSON, 0)
             people["country"], people["device"] = pick(first[:, 0], COUNTRIES), pick(first[:, 1], DEVICES)
             people["ctr"] = np.array([DEVICE_LIFT[device] for device, _ in DEVICES])[people["device"]]
             for bit, share in enumerate(SEGMENTS.values()):
-                have = self._draws(n, PERSON, 1 + bit)[:, 0] < share
+                have = self.draws(n, PERSON, 1 + bit)[:, 0] < share
                 people["segments"] |= (have.astype(np.uint32) << np.uint32(bit)).astype(np.uint32)
         self.people = people
 
     def _make_placements(self) -> None:
         """What the placements are: site, media, sizes, floor, true click rate."""
         n = self.config.placements
-        kind, money, second = (self._draws(n, PLACEMENT, entity) for entity in range(3))
+        kind, money, second = (self.draws(n, PLACEMENT, entity) for entity in range(3))
         places = np.zeros(n, PLACEMENT_RECORD)
         sizes = np.array([w << 16 | h for (w, h), _ in BANNER_SIZES], np.uint32)
         if self.plain:
@@ -197,7 +198,7 @@ class Population:
         marked = {}
         for ix, advertiser in enumerate(venue.config.advertiser):
             if advertiser.own_share > 0:
-                mine = self._draws(self.config.people, OWN, ix)[:, 0] < advertiser.own_share
+                mine = self.draws(self.config.people, OWN, ix)[:, 0] < advertiser.own_share
                 marked[advertiser.name] = np.ascontiguousarray(self.people["key"][mine])
                 venue.mark_own(advertiser.name, marked[advertiser.name])
         return marked

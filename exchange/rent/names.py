@@ -73,6 +73,10 @@ class Names:
         texts = self._texts.get(kind, [])
         return texts[id - 1] if 0 < id <= len(texts) else ""
 
+    def all(self) -> list[tuple[str, int, str]]:
+        """Every name as (kind, id, text), kind by kind in order of ids."""
+        return [(kind, id_, text) for kind, texts in self._texts.items() for id_, text in enumerate(texts, 1)]
+
     def sync(self) -> None:
         """Write the names to the disk; do it before `Journal.sync`, whose rows refer to them."""
         if self._fd >= 0:

@@ -60,7 +60,7 @@ def deliver(v, campaigns, cursor, views, clicks, conversions, now_ns):  # type: 
             pending, kind = clicks[cursor.clicks_head & (clicks.size - 1)], mk.KIND_CLICK
         else:
             pending, kind = conversions[cursor.conversions_head & (conversions.size - 1)], mk.KIND_CONVERSION
-        status, _ = aw.event(v, campaigns, kind, pending.serial, pending.auction_id, pending.due_ns)
+        status, _ = aw.event(v, campaigns, kind, pending.serial, pending.auction_id, pending.due_ns, 0, 0)
         if status != st.DONE:
             return status
         cursor.views_head += kind == mk.KIND_IMPRESSION

@@ -20,6 +20,7 @@ from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names, write_meta
 from exchange.rent.report import Summary, summarise
 from exchange.simulate.loop import CURSOR, PENDING, deliver_until, run_until
+from exchange.simulate.shop import own_lists, write_shop
 
 CHUNK: Final = 50_000  # visits between two looks at the clock and the progress bar
 BLOCK_ROWS: Final = 1 << 14
@@ -114,9 +115,9 @@ class Simulation:
         self.venue = Venue(config, self.journal, self.names)
         self.venue.record["config_version"] = self.names.id("config", config_hash(config))
         self.folder = folder
-        key = salt or config.exchange.seed.to_bytes(32, "little")
-        self.population = Population(config, key)
-        load_lists(self.venue, key, None)
+        self.salt = salt or config.exchange.seed.to_bytes(32, "little")
+        self.population = Population(config, self.salt)
+        self.listed = load_lists(self.venue, self.salt, None)
         self.population.attach(self.venue)
         self.cursor = np.zeros(1, CURSOR)
         self.cursor["view_delay_ns"] = config.population.view_delay_ms * 1_000_000
@@ -188,7 +189,11 @@ class Simulation:
         if self.folder is None:
             return Ledger.in_memory(journal, self.names, meta_of(self.venue))
         write_meta(self.folder, meta_of(self.venue))
-        return Ledger(self.folder)
+        ledger = Ledger(self.folder)
+        if not self.config.population.log:  # a log does not say who came
+            own = own_lists(self.config, self.population, self.listed)
+            write_shop(self.config, self.population, ledger, own, self.salt)
+        return ledger
 
 
 def _block_rows(config: Config) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from exchange.config import Config
-from exchange.theory import goods
+from exchange.theory import contacts, goods
 from exchange.theory.game import Game, NoForm, game_of, myerson_reserve
 from exchange.theory.independent import Bidder, Outcome, auction, nothing, positions
 from exchange.theory.values import Floats, Values, panels
@@ -394,4 +394,5 @@ FORMS: dict[str, Callable[[Config, str, str], float]] = {
     "goods": _goods,
     "regret": _stated,
     "stated": _stated,
+    "occupancy": contacts.occupancy,
 }

@@ -39,6 +39,7 @@ class Measured:
         assert run.ledger is not None
         self.config, self.dependent = config, dependent
         self.auctions, self.wins = run.ledger.auctions, run.ledger.wins
+        self.events = run.ledger.events
         self.won = (self.wins["flags"] & mk.FLAG_LOST) == 0  # in all_pay losers have rows too
         self.bids = run.ledger.bids if config.exchange.journal == "bids" else None
         self.ids = {
@@ -73,6 +74,9 @@ class Measured:
                 "event_price": (rows["clearing_nano"], 1 / mk.NANO),
             }[name]
             return self._of_rows(measure, np.asarray(field) * unit)
+        if name == "rerent":
+            contact_n = self.events["contact_n"][self.events["contact_n"] > 0]
+            return self._of_rows(measure, contact_n > 1)
         if name == "torn":
             return Mean(float(self.torn()), 0.0, len(self.wins))
         return self._of_auctions(self.per_auction(name, mine, bool(campaign)))

@@ -1,0 +1,181 @@
+"""The command `rentier report`: which report, of which ledger, split how, shown as what."""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+
+from exchange.rent.ledger import Ledger
+from exchange.report import csv, html, screen
+from exchange.report.books import Books
+from exchange.report.options import OPTIONS
+from exchange.report.shape import UNITS, Argument, Report
+from exchange.report.small import SMALL_CELL, suppress
+from exchange.report.words import LANGUAGES, Words
+
+REPORTS: Final = ("summary", "waterfall", "price_list", "user_month", "rerent_curve", "own_resale", "lost",
+                  "own_vs_rent")  # fmt: skip
+
+
+class ReportError(ValueError):
+    """What was asked for cannot be shown; one line."""
+
+
+def module(name: str) -> ModuleType:
+    """The module of a report. Raises ReportError with the nearest name for one that does not exist."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1, 0.5)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise ReportError(f"no report {name!r}{hint} (there are: {', '.join(names())})")
+    return importlib.import_module(f"exchange.report.{name}")
+
+
+def names() -> list[str]:
+    """The names of all reports."""
+    here = Path(__file__).parent
+    return [name for name in REPORTS if (here / f"{name}.py").exists()]
+
+
+def listed(lang: str = "en") -> str:
+    """Every report with its question and what it may be split by."""
+    words = Words(lang)
+    lines = []
+    for name in names():
+        found = module(name)
+        lines.append(f"{name:<14}{words.say(found.QUESTION)}")
+        if found.BY:
+            lines.append(f"{'':<14}--by {','.join(found.BY)}")
+        lines += [f"{'':<14}--{a.name.replace('_', '-')} {words.say(a.help)}" for a in arguments(name)]
+    return "\n".join(lines)
+
+
+def arguments(name: str) -> tuple[Argument, ...]:
+    """The options that only this report has."""
+    return OPTIONS.get(name, ())
+
+
+def parse_by(name: str, by: str) -> tuple[str, ...]:
+    """The dimensions of `--by a,b`. Raises ReportError for one that this report has not."""
+    known = module(name).BY
+    found = tuple(dict.fromkeys(part.strip() for part in by.split(",") if part.strip()))
+    for dimension in found:
+        if dimension not in known:
+            near = difflib.get_close_matches(dimension, known, 1, 0.5)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            expected = f"expected some of {', '.join(known)}" if known else f"{name} cannot be split"
+            raise ReportError(f"--by {dimension}: {expected}{hint}")
+    return found
+
+
+def build(name: str, books: Books | None, by: str = "", given: Mapping[str, float] | None = None) -> Report:
+    """A report of a ledger. Raises ReportError for an unknown name, a dimension or an option it has not."""
+    found = module(name)
+    own = {argument.name: argument for argument in arguments(name)}
+    values = {}
+    for key, value in (given or {}).items():
+        flag = f"--{key.replace('_', '-')}"
+        if key not in own:
+            raise ReportError(f"{flag}: {name} has no such option")
+        if not own[key].low <= value <= own[key].high:
+            raise ReportError(f"{flag} {value:g}: expected {own[key].low:g} to {own[key].high:g}")
+        values[key] = value
+    if books is None and not getattr(found, "ALONE", False):
+        raise ReportError(f"{name}: expected the folder of a ledger")
+    report: Report = found.build(books, parse_by(name, by), **values)
+    return report
+
+
+def answer(
+    words: list[str],
+    kind: str = "screen",
+    by: str = "",
+    lang: str = "en",
+    small_cell: int = SMALL_CELL,
+    given: Mapping[str, float] | None = None,
+) -> str:
+    """What the command line asks for: `words` are [NAME] LEDGER, NAME alone where it needs no ledger, or LEDGER.
+
+    Raises ReportError for what does not exist, and LedgerError for a ledger that cannot be read.
+    """
+    check(lang, small_cell)
+    if len(words) > 2:
+        raise ReportError(f"{' '.join(words)}: expected [NAME] LEDGER")
+    name, folder = words[0] if len(words) == 2 or _named(words) else "summary", words[-1] if words else ""
+    module(name)
+    books = None
+    if len(words) == 2 or not _named(words):
+        if not folder:
+            raise ReportError("expected the folder of a ledger, or --list")
+        if Path(folder).is_dir() and not any(Path(folder).glob("*.seg")) and not (Path(folder) / "sealed").is_dir():
+            raise ReportError(f"{folder}: no *.seg files: expected the folder of a ledger")
+        books = Books(Ledger(folder))
+    try:
+        return shown(build(name, books, by, given), kind, lang, small_cell)
+    finally:
+        if books is not None:
+            books.close()
+
+
+def _named(words: list[str]) -> bool:
+    """Whether one word is the name of a report and not a folder."""
+    return len(words) == 1 and words[0] in names() and not Path(words[0]).is_dir()
+
+
+def check(lang: str, small_cell: int) -> None:
+    """Raises ReportError for a language or a size that does not exist."""
+    if lang not in LANGUAGES:
+        raise ReportError(f"--lang {lang}: expected {' or '.join(LANGUAGES)}")
+    if small_cell < 0:
+        raise ReportError(f"--small-cell {small_cell}: expected 0 or more people")
+
+
+def shown(report: Report, kind: str = "screen", lang: str = "en", small_cell: int = SMALL_CELL) -> str:
+    """A report as text of a kind: screen, json, csv or html; all but the screen suppress small cells."""
+    check(lang, small_cell)
+    if kind == "screen":
+        return screen.render(report, lang)
+    report = suppress(report, small_cell)
+    if kind == "json":
+        return msgspec.json.encode(as_data(report, lang)).decode() + "\n"
+    return (csv if kind == "csv" else html).render(report, lang)
+
+
+def as_data(report: Report, lang: str = "en") -> dict[str, Any]:
+    """A report for machines: figures and tables by key, numbers as they are, units in words, money in the currency."""
+    words = Words(lang, report.currency)
+
+    def unit(name: str) -> str:
+        return "0-1" if UNITS[name].form == "share" else words.unit(name)
+
+    return {
+        "report": report.name, "title": words.say(report.title), "question": words.say(report.question),
+        "ledger": report.ledger, "currency": report.currency, "since": report.since, "until": report.until,
+        "rows": report.rows,
+        "answers": [
+            {"question": words.say(a.question), "sentences": [words.tell(text) for text in a.sentences]}
+            for a in report.answers
+        ],
+        "figures": {
+            f.key: {"value": f.value, "unit": unit(f.unit), "rows": f.rows, "title": words.say(f.title),
+                    "definition": words.say(f.definition), "formula": f.formula}
+            | ({} if f.low is None else {"low": f.low, "high": f.high})
+            for f in report.figures
+        },
+        "tables": {
+            t.key: {"title": words.say(t.title), "note": words.say(t.note),
+                    "columns": {c.key: {"title": words.say(c.head), "unit": unit(c.unit),
+                                        "definition": words.say(c.definition)} for c in t.columns},
+                    "rows": [dict(zip((c.key for c in t.columns), row, strict=True)) for row in t.rows]}
+            for t in report.tables
+        },
+        "charts": {
+            c.key: {"title": words.say(c.title), "x": words.say(c.x.title), "x_unit": unit(c.x.unit),
+                    "y": words.say(c.y.title), "y_unit": unit(c.y.unit), "series": c.series, "marks": c.marks}
+            for c in report.charts
+        },
+        "notes": [words.tell(note) for note in report.notes],
+    }  # fmt: skip

@@ -1,0 +1,312 @@
+"""The report `summary`: what renting, and re-renting, people cost, from a thousand ads to a new customer."""
+
+from typing import Any, Final
+
+from exchange.report.books import BY as DIMENSIONS
+from exchange.report.books import Books, by_title, money, ratio
+from exchange.report.shape import Amount, Answer, Column, Figure, Report, Table, Text
+from exchange.report.waterfall import parties
+
+TITLE: Final = "Summary"
+QUESTION: Final = "what did renting people cost, and who got the money?"
+BY: Final = DIMENSIONS
+PAIRS: Final = """
+CREATE TEMP TABLE pairs AS SELECT advertiser, rented, count(*) AS n, sum(net_nano)::BIGINT AS net_nano,
+  bool_or(own) AS own, bool_or(converted AND NOT own) AS won_over
+FROM facts WHERE rented IS NOT NULL GROUP BY ALL"""
+COUNTED: Final = """SELECT count(*) FILTER (NOT lost), count(*) FILTER (billed), count(*) FILTER (seen),
+  count(*) FILTER (clicked), count(*) FILTER (converted), sum(paid_nano), sum(refunded_nano), sum(net_nano),
+  count(*) FILTER (status = 'released'), count(*) FILTER (status = 'unpaid'), count(*) FILTER (status = 'held'),
+  sum(total_nano) FILTER (status = 'held'), count(rented), sum(net_nano) FILTER (rented IS NOT NULL),
+  sum(net_nano) FILTER (own), count(*) FILTER (seen AND own), count(*) FILTER (billed AND own),
+  sum(net_nano) FILTER (NOT own), count(*) FILTER (seen AND NOT own), count(DISTINCT rented), count(*),
+  count(*) FILTER (refunded_nano > 0)
+FROM facts"""
+NAMES: Final = (
+    "wins", "billed", "seen", "clicks", "conversions", "paid", "refunded", "spend", "released", "unpaid", "held",
+    "held_nano", "contacts", "known", "own_spend", "own_seen", "own_billed", "other_spend", "other_seen", "people",
+    "rows", "refunds",
+)  # fmt: skip
+OF_PAIRS: Final = """SELECT count(*), count(*) FILTER (n > 1), count(*) FILTER (own), count(*) FILTER (won_over),
+  quantile_cont(net_nano, 0.5), quantile_cont(net_nano, 0.9), max(net_nano), count(DISTINCT advertiser)
+FROM pairs"""
+PAIR_NAMES: Final = ("customers", "twice", "own", "won_over", "median", "p90", "highest", "advertisers")
+OF_MONTHS: Final = """SELECT count(*), count(DISTINCT (rented, billed_month)) FROM (
+  SELECT DISTINCT advertiser, rented, billed_month FROM facts WHERE rented IS NOT NULL)"""
+OF_CONTACTS: Final = """SELECT count(*) FILTER (contact_n = 1), sum(net_nano) FILTER (contact_n = 1),
+  count(*) FILTER (contact_n > 1), sum(net_nano) FILTER (contact_n > 1) FROM contacts"""
+NET: Final = "Net of refunds."
+
+
+def counted(books: Books) -> dict[str, Any]:
+    """Every count and sum (nano) that the figures are made of."""
+    books.keep("pairs", PAIRS)
+    found = dict(zip(NAMES, books.one(COUNTED), strict=True))
+    found |= zip(PAIR_NAMES, books.one(OF_PAIRS), strict=True)
+    found |= zip(("customer_months", "person_months"), books.one(OF_MONTHS), strict=True)
+    found |= zip(("first", "first_nano", "again", "again_nano"), books.one(OF_CONTACTS), strict=True)
+    found["auctions"], found["sold"] = books.one("SELECT count(*), count(*) FILTER (sold) FROM auctions")
+    found["bids"] = books.count("bids", "fate_name NOT IN ('no_bid', 'holdout')")
+    return {name: value or 0 for name, value in found.items()}
+
+
+def build(books: Books, by: tuple[str, ...] = ()) -> Report:
+    """The summary of a ledger; `by` splits its main table (default: by advertiser)."""
+    c = counted(books)
+    since, until = books.span()
+    notes = [
+        Text("A customer is one person rented by one advertiser; a contact is an ad that was paid for and whose person "
+             "is known. A contact that was refunded stays a contact."),
+    ]  # fmt: skip
+    if c["rows"] and c["contacts"] < c["billed"]:
+        notes.append(Text("{n} paid ads went to people nobody knew: they are in the money, and in no count of people.",
+                          {"n": Amount(c["billed"] - c["contacts"], "count")}))  # fmt: skip
+    cut = sum(books.ledger.cut.values())
+    if cut:
+        notes.append(Text("{n} rows were left out: an unfinished step, or a writer at work.",
+                          {"n": Amount(cut, "count")}))  # fmt: skip
+    return Report(
+        name="summary", title=TITLE, question=QUESTION, rows=c["rows"], currency=books.currency, ledger=books.name,
+        since=since, until=until, answers=_answers(books, c), figures=figures(c), notes=notes,
+        tables=[split(books, by or ("advertiser",))],
+    )  # fmt: skip
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------
+
+
+def _answers(books: Books, c: dict[str, Any]) -> list[Answer]:
+    """What a person asks first, in plain sentences."""
+    if not c["billed"]:
+        nothing = Text("Nothing was paid for: there is nothing to answer from ({wins} wins, {held} still open).",
+                       {"wins": Amount(c["wins"], "count"), "held": Amount(c["held"], "count")})  # fmt: skip
+        return [Answer("What did renting cost?", [nothing])]
+    return [
+        Answer("What did one customer cost me?", _cost(c)),
+        Answer("How many did I rent twice?", _twice(c)),
+        Answer("How many were mine already?", _own(c)),
+        Answer("Who got my money?", _who(books, c)),
+    ]
+
+
+def _cost(c: dict[str, Any]) -> list[Text]:
+    if not c["customers"]:
+        return [Text("Nobody who was reached is known, so there is no customer to put a price on.")]
+    told = [
+        Text("Renting one customer cost {each} on average: {spend} for {n} customers.",
+             {"each": _money(c["known"] / c["customers"]), "spend": _money(c["known"]),
+              "n": Amount(c["customers"], "count")}),
+        Text("A thousand customers for a month (a kilo-customer) cost {kilo}.",
+             {"kilo": _money(1000 * c["known"] / c["customer_months"])}),
+    ]  # fmt: skip
+    if c["won_over"]:
+        told.append(Text("Winning one new customer, who did what the ad was for and was not yours before, cost {cac}: "
+                         "there were {n}.",
+                         {"cac": _money(c["spend"] / c["won_over"]), "n": Amount(c["won_over"], "count")}))  # fmt: skip
+    else:
+        told.append(Text("Nobody new did what the ads were for, so a new customer has no price yet."))
+    if c["advertisers"] > 1:
+        told.append(Text("“Me” is all {n} advertisers of this ledger together; each stands in the table below.",
+                         {"n": Amount(c["advertisers"], "count")}))  # fmt: skip
+    return told
+
+
+def _twice(c: dict[str, Any]) -> list[Text]:
+    if not c["customers"]:
+        return [Text("Nobody who was reached is known, so nobody can be counted twice.")]
+    return [
+        Text("{n} of {all} customers were rented twice or more ({share}).",
+             {"n": Amount(c["twice"], "count"), "all": Amount(c["customers"], "count"),
+              "share": Amount(c["twice"] / c["customers"], "share")}),
+        Text("{n} of {all} contacts ({share}) went to someone the same advertiser had paid for before.",
+             {"n": Amount(c["contacts"] - c["customers"], "count"), "all": Amount(c["contacts"], "count"),
+              "share": Amount(1 - c["customers"] / c["contacts"], "share")}),
+    ]  # fmt: skip
+
+
+def _own(c: dict[str, Any]) -> list[Text]:
+    if not c["customers"]:
+        return [Text("Nobody who was reached is known, so nobody can be found on a list.")]
+    told = [
+        Text("{n} of {all} customers ({share}) were on the advertiser's own list when it rented them.",
+             {"n": Amount(c["own"], "count"), "all": Amount(c["customers"], "count"),
+              "share": Amount(c["own"] / c["customers"], "share")}),
+    ]  # fmt: skip
+    if c["own"]:
+        told.append(Text("They took {spend}, {share} of all money.",
+                         {"spend": _money(c["own_spend"]),
+                          "share": Amount(ratio(c["own_spend"], c["spend"]), "share")}))  # fmt: skip
+    return told
+
+
+def _who(books: Books, c: dict[str, Any]) -> list[Text]:
+    if c["spend"] <= 0:
+        return [Text("All of it was given back.")]
+    got = {name: 1e11 * nano / c["spend"] for name, nano in parties(books).items()}
+    return [
+        Text("Of every {whole}, {publisher} reached publishers.",
+             {"whole": _money(1e11), "publisher": _money(got["publisher"])}),
+        Text("The buyer's side took {buy} (agency {agency}, demand platform {dsp}, data and verification {data}, taxes "
+             "and currency {tax}).",
+             {"buy": _money(sum(got[p] for p in ("agency", "dsp", "data", "verify", "tax", "fx"))),
+              "agency": _money(got["agency"]), "dsp": _money(got["dsp"]),
+              "data": _money(got["data"] + got["verify"]), "tax": _money(got["tax"] + got["fx"])}),
+        Text("The exchange took {exchange}, supply technology {tech}; {hidden} is accounted for by nobody.",
+             {"exchange": _money(got["exchange"]), "tech": _money(got["supply_tech"]),
+              "hidden": _money(got["hidden"])}),
+    ]  # fmt: skip
+
+
+def _money(nano: float) -> Amount:
+    return Amount(nano / 1e9, "money")
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------
+
+
+def figures(c: dict[str, Any]) -> list[Figure]:
+    """All figures of the summary, from what was counted."""
+    return [*_ladder(c), *_rents(c), *_market(c)]
+
+
+def _ladder(c: dict[str, Any]) -> list[Figure]:
+    """From money to a thousand ads, a click, a conversion, a new customer."""
+    spend = money(c["spend"])
+    return [
+        Figure("spend", "spend", spend, "money", "What buyers paid, all fees included. Net of refunds.",
+               "sum(net_nano) / 1e9", c["billed"]),
+        Figure("paid", "paid", money(c["paid"]), "money", "What buyers paid before anything was given back. Gross.",
+               "sum(paid_nano) / 1e9", c["billed"]),
+        Figure("refunded", "given back", money(c["refunded"]), "money", "What was refunded to buyers.",
+               "sum(refunded_nano) / 1e9", c["refunds"]),
+        Figure("seen", "ads seen", c["seen"], "ads", "Wins whose ad was seen: an impression or a view was reported, or "
+               "what is billed was. Losers that an all-pay auction charges show nothing.", "count(*) where seen",
+               c["seen"]),
+        Figure("cpm", "CPM", ratio(spend, c["seen"], 1000), "cpm", "What buyers paid for 1,000 ads seen. Net of "
+               "refunds.", "1000 * spend / seen", c["seen"]),
+        Figure("clicks", "clicks", c["clicks"], "clicks", "Wins whose ad was clicked.", "count(*) where clicked",
+               c["clicks"]),
+        Figure("ecpc", "cost of a click (eCPC)", ratio(spend, c["clicks"]), "money", "Spend over clicks, however it "
+               "was billed. Net of refunds.", "spend / clicks", c["clicks"]),
+        Figure("conversions", "conversions", c["conversions"], "conversions", "Wins whose person did what the ad was "
+               "for.", "count(*) where converted", c["conversions"]),
+        Figure("cpa", "cost of a conversion (CPA)", ratio(spend, c["conversions"]), "money", "Spend over conversions; "
+               "they may have come without the ad. Net of refunds.", "spend / conversions", c["conversions"]),
+        Figure("new_customers", "new customers", c["won_over"], "customers", "Customers with a conversion on a paid "
+               "ad while they were not on the advertiser's own list.",
+               "count(distinct (advertiser, person)) where paid_nano > 0 and converted and not own", c["won_over"]),
+        Figure("cac", "cost of a new customer (CAC)", ratio(spend, c["won_over"]), "money", "All spend over new "
+               "customers. Net of refunds.", "spend / new_customers", c["won_over"]),
+    ]  # fmt: skip
+
+
+def _rents(c: dict[str, Any]) -> list[Figure]:
+    """What renting people costs, first and again, others' and one's own."""
+    known, contacts, own_cpm = money(c["known"]), c["contacts"], ratio(c["own_spend"], c["own_seen"])
+    other_cpm = ratio(c["other_spend"], c["other_seen"])
+    return [
+        Figure("people", "people rented", c["people"], "people", "Different known people in paid ads, whoever paid.",
+               "count(distinct person) where billed", contacts),
+        Figure("customers", "customers rented", c["customers"], "customers", "Different pairs of an advertiser and a "
+               "known person it paid for.", "count(distinct (advertiser, person)) where billed", contacts),
+        Figure("contacts", "contacts", contacts, "contacts", "Paid ads whose person is known, refunded or not.",
+               "count(*) where billed and person is not null", contacts),
+        Figure("rent", "cost of one customer", ratio(known, c["customers"]), "money", "Money spent on known people "
+               "over customers. Net of refunds.", "sum(net_nano where person is not null) / 1e9 / customers", contacts),
+        Figure("rent_median", "cost of the middle customer", c["median"] / 1e9 if c["customers"] else None, "money",
+               "Half of the customers cost less. Net of refunds.", "median of sum(net_nano) per (advertiser, person)",
+               c["customers"]),
+        Figure("rent_p90", "cost that one customer in ten exceeds", c["p90"] / 1e9 if c["customers"] else None, "money",
+               "90th percentile of what customers cost. Net of refunds.",
+               "quantile 0.9 of sum(net_nano) per (advertiser, person)", c["customers"]),
+        Figure("rent_highest", "cost of the dearest customer", money(c["highest"]) if c["customers"] else None, "money",
+               "The most that one advertiser spent on one person. Net of refunds.",
+               "max of sum(net_nano) per (advertiser, person)", c["customers"], people=min(1, c["customers"])),
+        Figure("first_contact", "cost of a first contact", ratio(money(c["first_nano"]), c["first"]), "money",
+               "Mean cost of contacts that are the first of their customer. Net of refunds.",
+               "avg(net_nano) / 1e9 where contact_n = 1", c["first"]),
+        Figure("later_contact", "cost of renting again", ratio(money(c["again_nano"]), c["again"]), "money",
+               "Mean cost of contacts with someone the advertiser had paid for before. Net of refunds.",
+               "avg(net_nano) / 1e9 where contact_n > 1", c["again"]),
+        Figure("rented_twice", "customers rented twice or more", c["twice"], "customers", "Customers with at least "
+               "two contacts.", "count of (advertiser, person) with count(*) > 1", c["customers"]),
+        Figure("rerental", "re-rental", 1 - c["customers"] / contacts if contacts else None, "share", "Share of "
+               "contacts that rent someone the same advertiser had paid for before.", "1 - customers / contacts",
+               contacts),
+        Figure("own_customers", "own customers rented", c["own"], "customers", "Customers who were on the advertiser's "
+               "own list when they were rented, at least once.",
+               "count(distinct (advertiser, person)) where billed and own", c["own_billed"]),
+        Figure("own_share", "own customers' share of spend", ratio(c["own_spend"], c["spend"]), "share", "Money spent "
+               "on people who were on the advertiser's own list, over all spend. Net of refunds.",
+               "sum(net_nano where own) / sum(net_nano)", c["own_billed"]),
+        Figure("own_premium", "own customers' price", ratio(own_cpm or 0, other_cpm or 0) if own_cpm is not None
+               else None, "ratio", "CPM on own customers over the CPM on everybody else. Net of refunds.",
+               "cpm where own / cpm where not own", c["own_seen"]),
+        Figure("kilo_customer", "kilo-customer", ratio(known, c["customer_months"], 1000), "per_kilo", "What 1,000 "
+               "customers cost for a calendar month (UTC) in which they are rented. Net of refunds.",
+               "1000 * sum(net) / count(distinct (advertiser, person, month)), person known", contacts),
+        Figure("person_month", "person-month", ratio(known, c["person_months"]), "per_person_month", "What all "
+               "advertisers together spend on a person in a calendar month (UTC) in which he is rented. Net of "
+               "refunds.", "sum(net) / count(distinct (person, month)), person known", contacts),
+    ]  # fmt: skip
+
+
+def _market(c: dict[str, Any]) -> list[Figure]:
+    """What was offered, sold, and still waits."""
+    return [
+        Figure("auctions", "ad spaces offered", c["auctions"], "auctions", "Auctions held, sold or not.",
+               "count(*) of auctions", c["auctions"]),
+        Figure("fill", "sold", ratio(c["sold"], c["auctions"]), "share", "Share of auctions with at least one winner.",
+               "count(*) where sold / auctions", c["auctions"]),
+        Figure("bids", "bids", c["bids"], "bids", "Bids with a price; none where the journal keeps no bids.",
+               "count(*) of bids where fate_name not in ('no_bid', 'holdout')", c["bids"]),
+        Figure("wins", "wins", c["wins"], "wins", "Positions won; without losers that an all-pay auction charges.",
+               "count(*) where not lost", c["wins"]),
+        Figure("billed", "billed", c["billed"], "wins", "Wins whose billable event came in time.",
+               "count(*) where billed", c["billed"]),
+        Figure("released", "released", c["released"], "wins", "Wins whose hold expired without the billable event.",
+               "count(*) where status = 'released'", c["released"]),
+        Figure("unpaid", "unpaid", c["unpaid"], "wins", "Wins whose billable event came too late: nothing is owed.",
+               "count(*) where status = 'unpaid'", c["unpaid"]),
+        Figure("held", "still open", c["held"], "wins", "Wins whose billable event may still come.",
+               "count(*) where status = 'held'", c["held"]),
+        Figure("held_money", "money held", money(c["held_nano"]), "money", "What the open wins will cost if all are "
+               "billed.", "sum(total_nano where status = 'held') / 1e9", c["held"]),
+    ]  # fmt: skip
+
+
+# ---- the main table --------------------------------------------------------------------------------------------
+
+COLUMNS: Final = [
+    Column("spend", "spend", "money", "What was paid. Net of refunds.", "sum"),
+    Column("seen", "ads seen", "ads", "Wins whose ad was seen.", "sum"),
+    Column("cpm", "CPM", "cpm", "1000 x spend / ads seen.", "ratio", "spend", "seen", 1000.0),
+    Column("people", "people", "people", "Different known people in paid ads.", ""),
+    Column("customers", "customers", "customers", "Different pairs of an advertiser and a known person.", ""),
+    Column("contacts", "contacts", "contacts", "Paid ads whose person is known.", "sum"),
+    Column("twice", "rented twice", "customers", "Customers with at least two contacts within the group.", ""),
+    Column("own_share", "own, of spend", "share", "Share of spend on the advertiser's own customers.", "ratio",
+           "own_spend", "spend"),
+    Column("clicks", "clicks", "clicks", "Wins whose ad was clicked.", "sum"),
+    Column("conversions", "conversions", "conversions", "Wins whose person did what the ad was for.", "sum"),
+    Column("wins", "wins", "wins", "Positions won.", "sum"),
+    Column("own_spend", "spend on own", "money", "Spend on the advertiser's own customers. Net of refunds.", "sum"),
+]  # fmt: skip
+
+
+def split(books: Books, by: tuple[str, ...]) -> Table:
+    """The main table: money and people by some dimensions, largest spend first."""
+    names = ", ".join(by)
+    rows = books.sql(f"""
+WITH twice AS (SELECT {names}, count(*) FILTER (n > 1) AS twice, count(*) AS customers FROM (
+  SELECT {names}, advertiser AS who, rented, count(*) AS n FROM facts WHERE rented IS NOT NULL GROUP BY ALL)
+  GROUP BY {names})
+SELECT {", ".join(f"f.{name}" for name in by)}, sum(net_nano) / 1e9 AS spend, count(*) FILTER (seen),
+  1000 * sum(net_nano) / 1e9 / nullif(count(*) FILTER (seen), 0), count(DISTINCT rented),
+  coalesce(any_value(customers), 0), count(rented), coalesce(any_value(twice), 0),
+  sum(net_nano) FILTER (own) / nullif(sum(net_nano), 0)::DOUBLE, count(*) FILTER (clicked),
+  count(*) FILTER (converted), count(*) FILTER (NOT lost), coalesce(sum(net_nano) FILTER (own), 0) / 1e9
+FROM facts AS f LEFT JOIN twice USING ({names})
+GROUP BY {", ".join(f"f.{name}" for name in by)} ORDER BY spend DESC, {names}""")
+    keys = [Column(name, name, "text", role="key") for name in by]
+    return Table("split", by_title(by), [*keys, *COLUMNS], [list(row) for row in rows], people="people", total=True)

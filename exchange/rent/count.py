@@ -107,11 +107,11 @@ class Count:
         self.imps, self.bids = Columns(ledger, "auctions"), Columns(ledger, "bids")
         self.totals = np.zeros(ta.T_PARTIES + len(PARTIES), np.int64)
         self.kinds = np.zeros(ta.KINDS_MAX, np.int64)
-        self.advertisers, self.buyers, self.publishers = ta.Groups(9), ta.Groups(4), ta.Groups(8)
+        self.advertisers, self.buyers, self.publishers = ta.Groups(10), ta.Groups(4), ta.Groups(8)
         self.fates = ta.Groups(1)
         self.met = np.zeros(ta.M_MAX + 1, np.int64)
         self.refunds, self.refunded_nano = 0, 0
-        self.sold = 0
+        self.sold, self.first_ns, self.last_ns = 0, 0, 0
         self.held_out: list[list[Column]] = []  # advertiser, auction_id, imp_ix of bids that a holdout kept back
         pairs = self._walk()
         self.rents = self._people(pairs)
@@ -154,7 +154,9 @@ class Count:
     def _count_imps(self) -> None:
         """Count the imps by publisher."""
         on = self.publishers
-        for piece, (publisher, sold) in self.imps.chunks("publisher", "sold"):
+        for piece, (publisher, sold, ts_ns) in self.imps.chunks("publisher", "sold", "ts_ns"):
+            first, last = int(ts_ns.min()), int(ts_ns.max())
+            self.first_ns, self.last_ns = min(self.first_ns or first, first), max(self.last_ns, last)
             on.reserve(piece.rows)
             self.sold += ta.count_imps(publisher, sold, on.slots, on.keys, on.n, on.sums)
 

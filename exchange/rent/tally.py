@@ -21,7 +21,7 @@ CLICKED: Final = 8
 CONVERTED: Final = 16
 KINDS_MAX: Final = 64
 # columns of the sums by advertiser, buyer, publisher
-WINS, N_BILLED, SPEND, SEEN, OWN_SPEND, CLICKS, CONVERSIONS, CONTACTS, PEOPLE = range(9)
+WINS, N_BILLED, SPEND, SEEN, OWN_SPEND, CLICKS, CONVERSIONS, CONTACTS, PEOPLE, AGAIN = range(10)
 ASKED, SOLD = 6, 7  # publishers: imps; their SPEND is what they received
 # places of the sums over all wins; the ten parties stand behind
 (T_LOST, T_OPEN, T_HELD, T_BILLED, T_SPEND, T_CLEARING, T_OWN, T_OWN_SPEND, T_SEEN, T_OWN_SEEN, T_CLICKS, T_CONVERSIONS,
@@ -219,9 +219,10 @@ def mark(at, kind, ts_ns, first, became, month, order, span, kinds):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def add(at, became, total, clearing, parties, flags, bill, advertiser, seat, endpoint, publisher, totals,
-        ad_slots, ad_keys, ad_n, ad, by_slots, by_keys, by_n, by, on_slots, on_keys, on_n,
-        on):  # type: ignore[no-untyped-def]  # fmt: skip
+def add(  # type: ignore[no-untyped-def]
+    at, became, total, clearing, parties, flags, bill, advertiser, seat, endpoint, publisher, totals,
+    ad_slots, ad_keys, ad_n, ad, by_slots, by_keys, by_n, by, on_slots, on_keys, on_n, on,
+):  # fmt: skip
     """Add some wins up: `at` = place of each win among the awards of `became` (from `mark`).
 
     Tables: `ad` by advertiser, `by` by buyer (endpoint + 1 << 32 | seat), `on` by publisher; each has room for as many
@@ -278,8 +279,10 @@ def add(at, became, total, clearing, parties, flags, bill, advertiser, seat, end
 
 
 @njit(cache=True, nogil=True)
-def acquaint(at, became, month, order, month0, worker, person, total, flags, advertiser, totals, ad_slots, ad_keys,
-             ad_n, ad, slots, pairs, n, months):  # type: ignore[no-untyped-def]  # fmt: skip
+def acquaint(  # type: ignore[no-untyped-def]
+    at, became, month, order, month0, worker, person, total, flags, advertiser, totals, ad_slots, ad_keys, ad_n, ad,
+    slots, pairs, n, months,
+):  # fmt: skip
     """Add what was billed for known people to their pairs; of wins that `add` has seen: it knows their advertisers.
 
     The pairs have room for as many new ones as there are wins.
@@ -336,6 +339,7 @@ def meet(pairs, months, n, slots, keys, of_person, ad, found):  # type: ignore[n
         found[M_FIRSTS_NANO] += pair.first_nano
         found[M_MAX] = max(found[M_MAX], pair.paid_nano)
         ad[pair.advertiser, PEOPLE] += 1
+        ad[pair.advertiser, AGAIN] += pair.contacts > 1
         person = _find(slots, keys, people, pair.person)
         found[M_CUSTOMER_MONTHS] += _ones(pair.months)
         of_person[person, 0] |= pair.months

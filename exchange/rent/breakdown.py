@@ -32,6 +32,9 @@ class AdvertiserRow(Struct):
     seen: int  # ads seen: what CPM divides by
     clicks: int
     conversions: int
+    contacts: int = 0
+    rented_again: int = 0  # people with two contacts or more
+    own_spend_nano: int = 0
 
 
 class HoldoutRow(Struct):
@@ -101,6 +104,9 @@ def advertisers(ledger: Ledger, count: Count) -> list[AdvertiserRow]:
                 seen=sums[ta.SEEN],
                 clicks=sums[ta.CLICKS],
                 conversions=sums[ta.CONVERSIONS],
+                contacts=contacts,
+                rented_again=sums[ta.AGAIN],
+                own_spend_nano=sums[ta.OWN_SPEND],
             )
         )
     return sorted(rows, key=lambda row: (-row.spend_nano, row.name))

@@ -107,11 +107,11 @@ class Count:
         self.imps, self.bids = Columns(ledger, "auctions"), Columns(ledger, "bids")
         self.totals = np.zeros(ta.T_PARTIES + len(PARTIES), np.int64)
         self.kinds = np.zeros(ta.KINDS_MAX, np.int64)
-        self.advertisers, self.buyers, self.publishers = ta.Groups(9), ta.Groups(4), ta.Groups(8)
+        self.advertisers, self.buyers, self.publishers = ta.Groups(10), ta.Groups(4), ta.Groups(8)
         self.fates = ta.Groups(1)
         self.met = np.zeros(ta.M_MAX + 1, np.int64)
         self.refunds, self.refunded_nano = 0, 0
-        self.sold = 0
+        self.sold, self.first_ns, self.last_ns = 0, 0, 0
         self.held_out: list[list[Column]] = []  # advertiser, auction_id, imp_ix of bids that a holdout kept back
         pairs = self._walk()
         self.rents = self._people(pairs)
@@ -146,15 +146,17 @@ class Count:
         """Count people; returns the rent of each customer, in no order."""
         n = int(pairs.n[0])
         slots, keys = np.full(ta.slots_for(max(n, 1)), -1, np.int32), np.zeros(n, np.uint64)
-        of_person = np.zeros((n, pairs.months.shape[1]), np.uint64)
+        of_person = np.zeros((n, pairs.months.shape[1] + 1), np.uint64)
         ta.meet(pairs.rows, pairs.months, n, slots, keys, of_person, self.advertisers.sums, self.met)
-        rents: Ints = pairs.rows["paid_nano"][:n]
-        return rents.copy() if n == self.met[ta.M_CUSTOMERS] else rents[pairs.rows["contacts"][:n] > 0]
+        rents: Ints = pairs.rows["paid_nano"][:n].copy()
+        return rents
 
     def _count_imps(self) -> None:
         """Count the imps by publisher."""
         on = self.publishers
-        for piece, (publisher, sold) in self.imps.chunks("publisher", "sold"):
+        for piece, (publisher, sold, ts_ns) in self.imps.chunks("publisher", "sold", "ts_ns"):
+            first, last = int(ts_ns.min()), int(ts_ns.max())
+            self.first_ns, self.last_ns = min(self.first_ns or first, first), max(self.last_ns, last)
             on.reserve(piece.rows)
             self.sold += ta.count_imps(publisher, sold, on.slots, on.keys, on.n, on.sums)
 
@@ -202,6 +204,8 @@ def _add(count: Count, pairs: ta.Pairs, worker: int, state: tuple[Any, ...], col
     ad, by, on = count.advertisers, count.buyers, count.publishers
     for table in (ad, by, on, pairs):
         table.reserve(at.size)
-    ta.add(at, became, month, order, month0, worker, person, total, clearing, parties, flags, bill, advertiser, seat,
-           endpoint, publisher, count.totals, ad.slots, ad.keys, ad.n, ad.sums, by.slots, by.keys, by.n, by.sums,
-           on.slots, on.keys, on.n, on.sums, pairs.slots, pairs.rows, pairs.n, pairs.months)  # fmt: skip
+    ta.add(at, became, total, clearing, parties, flags, bill, advertiser, seat, endpoint, publisher, count.totals,
+           ad.slots, ad.keys, ad.n, ad.sums, by.slots, by.keys, by.n, by.sums, on.slots, on.keys, on.n,
+           on.sums)  # fmt: skip
+    ta.acquaint(at, became, month, order, month0, worker, person, total, flags, advertiser, count.totals, ad.slots,
+                ad.keys, ad.n, ad.sums, pairs.slots, pairs.rows, pairs.n, pairs.months)  # fmt: skip

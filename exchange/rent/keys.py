@@ -4,7 +4,7 @@ All columns, no loops: a million rows take tens of milliseconds.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

@@ -267,6 +267,18 @@ class Ledger:
         found: tuple[list[str], NDArray[Any]] = self._steady(worker, stream, read)
         return found
 
+    def again(self, worker: Worker, stream: str) -> Chain:
+        """The same rows of a stream, found anew: for a reader to whom its segments were Gone. Raises LedgerError."""
+        before = worker.chains[stream]
+
+        def fresh(chain: Chain) -> Chain:
+            if chain is before:
+                raise Gone(stream)
+            return chain
+
+        chain: Chain = self._steady(worker, stream, fresh)
+        return chain
+
     def _steady(self, worker: Worker, stream: str, read: Any) -> Any:
         """Call `read` with a chain; where its segments were sealed since this look, with the same rows found anew."""
         for _ in range(LOOKS_MAX):

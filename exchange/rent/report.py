@@ -100,8 +100,19 @@ class Summary(Struct):
     opt_outs: int = 0
     rented_again: int = 0  # customers with two contacts or more
     own_customers: int = 0  # customers that were on the advertiser's own list at one contact or more
-    new_customers: int = 0  # pairs (advertiser, person) with a conversion
+    new_customers: int = 0  # customers with a conversion at a contact when they were not
     cac_nano: float = 0.0  # spend / new customers
+    # what the figures above were made of
+    losers: int = 0  # rows of `wins` of all-pay losers
+    known_spend_nano: int = 0  # on known people
+    own_spend_nano: int = 0
+    own_seen: int = 0
+    customer_months: int = 0
+    person_months: int = 0
+    first_contacts: int = 0
+    first_contacts_nano: int = 0
+    first_ns: int = 0  # of the auctions; 0 = there is none
+    last_ns: int = 0
 
 
 def summarise(ledger: Ledger) -> Summary:
@@ -152,6 +163,11 @@ def summarise(ledger: Ledger) -> Summary:
         own_customers=met[ta.M_OWN],
         new_customers=met[ta.M_NEW],
         cac_nano=ratio(spend, met[ta.M_NEW]),
+        losers=totals[ta.T_LOST],
+        own_spend_nano=totals[ta.T_OWN_SPEND],
+        own_seen=totals[ta.T_OWN_SEEN],
+        first_ns=count.first_ns,
+        last_ns=count.last_ns,
         **_people(met, totals, count.rents),
     )
 
@@ -163,14 +179,19 @@ def to_json(summary: Summary) -> bytes:
 
 def _people(met: list[int], totals: list[int], rents: Ints) -> dict[str, Any]:
     """The figures about people: `rents` = what each customer (advertiser x person) cost, in nano."""
-    contacts, n_pairs, spent = met[ta.M_CONTACTS], met[ta.M_CUSTOMERS], met[ta.M_PAID]
-    firsts = met[ta.M_FIRSTS] + totals[ta.T_FIRSTS]
+    contacts, n_pairs, spent = met[ta.M_CONTACTS], rents.size, met[ta.M_PAID]
+    firsts = n_pairs + totals[ta.T_FIRSTS]
     first_nano = met[ta.M_FIRSTS_NANO] + totals[ta.T_FIRSTS_NANO]
     p50, p90 = np.percentile(rents, [50, 90]) if n_pairs else (0.0, 0.0)
     return {
         "people": met[ta.M_PEOPLE],
         "customers": n_pairs,
         "contacts": contacts,
+        "known_spend_nano": spent,
+        "customer_months": met[ta.M_CUSTOMER_MONTHS],
+        "person_months": met[ta.M_PERSON_MONTHS],
+        "first_contacts": firsts,
+        "first_contacts_nano": first_nano,
         "rerental_share": 1 - ratio(n_pairs, contacts) if contacts else 0.0,
         "kilo_customer": ratio(1000 * spent / NANO, met[ta.M_CUSTOMER_MONTHS]),
         "person_month": ratio(spent / NANO, met[ta.M_PERSON_MONTHS]),

@@ -21,14 +21,14 @@ CLICKED: Final = 8
 CONVERTED: Final = 16
 KINDS_MAX: Final = 64
 # columns of the sums by advertiser, buyer, publisher
-WINS, N_BILLED, SPEND, SEEN, OWN_SPEND, CLICKS, CONVERSIONS, CONTACTS, PEOPLE = range(9)
+WINS, N_BILLED, SPEND, SEEN, OWN_SPEND, CLICKS, CONVERSIONS, CONTACTS, PEOPLE, AGAIN = range(10)
 ASKED, SOLD = 6, 7  # publishers: imps; their SPEND is what they received
 # places of the sums over all wins; the ten parties stand behind
 (T_LOST, T_OPEN, T_HELD, T_BILLED, T_SPEND, T_CLEARING, T_OWN, T_OWN_SPEND, T_SEEN, T_OWN_SEEN, T_CLICKS, T_CONVERSIONS,
  T_RELEASED, T_FIRSTS, T_FIRSTS_NANO, T_PARTIES) = range(16)  # fmt: skip
 # places of what `meet` finds
-(M_PEOPLE, M_PERSON_MONTHS, M_CUSTOMERS, M_CUSTOMER_MONTHS, M_CONTACTS, M_PAID, M_AGAIN, M_OWN, M_NEW, M_FIRSTS,
- M_FIRSTS_NANO, M_MAX) = range(12)  # fmt: skip
+(M_PEOPLE, M_PERSON_MONTHS, M_CUSTOMER_MONTHS, M_CONTACTS, M_PAID, M_AGAIN, M_OWN, M_NEW, M_FIRSTS_NANO,
+ M_MAX) = range(10)  # fmt: skip
 # one advertiser and one person
 PAIR: Final = mk.shape(
     [
@@ -36,6 +36,7 @@ PAIR: Final = mk.shape(
         ("paid_nano", "i8"),
         ("first_nano", "i8"),  # paid for its first contact with `worker`
         ("first", "i8"),  # that billing's place among the worker's events
+        ("months", "u8"),  # in which it was billed: a bit each, of the first 64
         ("advertiser", "u4"),  # place among the advertisers found
         ("contacts", "u4"),
         ("worker", "u2"),
@@ -43,11 +44,12 @@ PAIR: Final = mk.shape(
     ]
 )
 OWN: Final = 1  # PAIR.flags: on the advertiser's own list at one contact or more
-NEW: Final = 2  # has converted
+NEW: Final = 2  # has converted, at a contact that was not on it
 _DAY_NS: Final = 86_400 * 10**9
 _IMPRESSION, _BILLED_CLICK, _BILLED_CONVERSION = mk.BILLING
 _CLICK, _CONVERSION, _VIEW, _RELEASE = mk.KIND_CLICK, mk.KIND_CONVERSION, mk.KIND_VIEW, mk.KIND_RELEASE
 _PARTIES: Final = len(mk.PARTIES)
+_PUBLISHER: Final = mk.PARTIES.index("publisher")
 
 
 class Groups:
@@ -79,13 +81,13 @@ class Groups:
 
 
 class Pairs:
-    """What was billed to each advertiser for each person, and in which months (a bit each, from the first)."""
+    """What was billed to each advertiser for each person, and in which months: `months` has those behind the 64th."""
 
     def __init__(self, n_months: int) -> None:
         self.n = np.zeros(1, np.int64)
         self.slots = np.full(1 << 10, -1, np.int32)
         self.rows = np.zeros(1 << 9, PAIR)
-        self.months = np.zeros((1 << 9, -(-n_months // 64)), np.uint64)
+        self.months = np.zeros((1 << 9, (n_months - 1) // 64), np.uint64)
 
     def reserve(self, more: int) -> None:
         """Make room for `more` new pairs."""
@@ -110,9 +112,9 @@ def widened(values: NDArray[Any], most: int) -> NDArray[Any]:
 
 @njit(cache=True, nogil=True, inline="always")
 def _mix(key):  # type: ignore[no-untyped-def]
-    """Spread a key over 64 bits (the finalizer of splitmix64, shortened)."""
-    mixed = (np.uint64(key) ^ (np.uint64(key) >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
-    return mixed ^ (mixed >> np.uint64(29))
+    """Spread a key over 64 bits."""
+    mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+    return mixed ^ (mixed >> np.uint64(32))
 
 
 @njit(cache=True, nogil=True)
@@ -168,7 +170,7 @@ def _find_pair(slots, rows, n, person, advertiser):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True)
 def month_of(day):  # type: ignore[no-untyped-def]
-    """Calendar month, counted from January 1970, of a day counted from 1970-01-01 (Howard Hinnant's civil_from_days)."""
+    """Calendar month since January 1970 of a day since 1970-01-01 (Howard Hinnant's civil_from_days)."""
     shifted = day + 719_468
     era = shifted // 146_097
     of_era = shifted - era * 146_097
@@ -192,7 +194,7 @@ def mark(at, kind, ts_ns, first, became, month, order, span, kinds):  # type: ig
         if at[k] < 0 or at[k] >= became.size:
             continue
         what, bits = kind[k], became[at[k]]
-        if what == _IMPRESSION or what == _BILLED_CLICK or what == _BILLED_CONVERSION:
+        if what in (_IMPRESSION, _BILLED_CLICK, _BILLED_CONVERSION):
             if not bits & BILLED:
                 if ts_ns[k] // _DAY_NS != day:
                     day = ts_ns[k] // _DAY_NS
@@ -217,78 +219,98 @@ def mark(at, kind, ts_ns, first, became, month, order, span, kinds):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def add(at, became, month, order, month0, worker, person, total, clearing, parties, flags, bill, advertiser, seat,
-        endpoint, publisher, totals, ad_slots, ad_keys, ad_n, ad, by_slots, by_keys, by_n, by, on_slots, on_keys, on_n,
-        on, pair_slots, pairs, pair_n, months):  # type: ignore[no-untyped-def]  # fmt: skip
-    """Add some wins up: `at` = place of each win among the awards of `became`, `month`, `order` (from `mark`).
+def add(  # type: ignore[no-untyped-def]
+    at, became, total, clearing, parties, flags, bill, advertiser, seat, endpoint, publisher, totals,
+    ad_slots, ad_keys, ad_n, ad, by_slots, by_keys, by_n, by, on_slots, on_keys, on_n, on,
+):  # fmt: skip
+    """Add some wins up: `at` = place of each win among the awards of `became` (from `mark`).
 
-    Tables: `ad` by advertiser, `by` by buyer (endpoint + 1 << 32 | seat), `on` by publisher, and the pairs; each has
-    room for as many new keys as there are wins. Money is net of what was refunded.
+    Tables: `ad` by advertiser, `by` by buyer (endpoint + 1 << 32 | seat), `on` by publisher; each has room for as many
+    new keys as there are wins. Money is net of what was refunded.
     """
+    # sums in locals: in an array each would be stored and loaded again for every win
+    n_lost = n_open = held = n_billed = spend = cleared = n_own = own_spend = np.int64(0)
+    n_seen = n_own_seen = n_clicks = n_conversions = n_released = np.int64(0)
+    to = (held, held, held, held, held, held, held, held, held, held)  # the ten parties
     for k in range(at.size):
         bits = np.int64(became[at[k]])
         lost = flags[k] & mk.FLAG_LOST != 0
-        billed = bits & BILLED != 0
         seen = not lost and (bits & TOLD != 0 or (bits & CLICKED != 0 and bill[k] != mk.BILL_IMPRESSION))
         own = flags[k] & mk.FLAG_OWN != 0
         a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[k]))
         b = _find(by_slots, by_keys, by_n, np.uint64(endpoint[k] + 1) << np.uint64(32) | np.uint64(seat[k]))
-        p = _find(on_slots, on_keys, on_n, np.uint64(publisher[k]))
         ad[a, WINS] += not lost
         by[b, WINS] += not lost
-        totals[T_LOST] += lost
+        n_lost += lost
+        p = _find(on_slots, on_keys, on_n, np.uint64(publisher[k]))
         if seen:
             ad[a, SEEN] += 1
             on[p, SEEN] += 1
-            totals[T_SEEN] += 1
-            totals[T_OWN_SEEN] += own
-        if bits & CLICKED:
-            ad[a, CLICKS] += 1
-            totals[T_CLICKS] += 1
-        if bits & CONVERTED:
-            ad[a, CONVERSIONS] += 1
-            totals[T_CONVERSIONS] += 1
-        if bits & RELEASED:
-            totals[T_RELEASED] += 1
-        if bits & (BILLED | RELEASED) == 0:
-            totals[T_OPEN] += 1
-            totals[T_HELD] += total[k]
-        if billed:
+            n_seen += 1
+            n_own_seen += own
+        if bits & (CLICKED | CONVERTED):
+            clicked, converted = bits & CLICKED != 0, bits & CONVERTED != 0
+            ad[a, CLICKS] += clicked
+            ad[a, CONVERSIONS] += converted
+            n_clicks, n_conversions = n_clicks + clicked, n_conversions + converted
+        n_released += bits & RELEASED != 0
+        if bits & BILLED:
             paid = total[k]
             ad[a, N_BILLED] += 1
             ad[a, SPEND] += paid
             by[b, N_BILLED] += 1
             by[b, SPEND] += paid
-            on[p, N_BILLED] += 1
-            on[p, SPEND] += parties[k, mk.PARTIES.index("publisher")]
-            totals[T_BILLED] += 1
-            totals[T_SPEND] += paid
-            totals[T_CLEARING] += clearing[k]
+            on[p, SPEND] += parties[k, _PUBLISHER]
+            n_billed, spend, cleared = n_billed + 1, spend + paid, cleared + clearing[k]
             if own:
                 ad[a, OWN_SPEND] += paid
-                totals[T_OWN] += 1
-                totals[T_OWN_SPEND] += paid
-            for party in range(_PARTIES):
-                totals[T_PARTIES + party] += parties[k, party]
-        if person[k] == np.uint64(0) or not (billed or bits & CONVERTED):
+                n_own, own_spend = n_own + 1, own_spend + paid
+            of = parties[k]
+            to = (to[0] + of[0], to[1] + of[1], to[2] + of[2], to[3] + of[3], to[4] + of[4],
+                  to[5] + of[5], to[6] + of[6], to[7] + of[7], to[8] + of[8], to[9] + of[9])  # fmt: skip
+        elif bits & RELEASED == 0:
+            n_open, held = n_open + 1, held + total[k]
+    sums = (n_lost, n_open, held, n_billed, spend, cleared, n_own, own_spend, n_seen, n_own_seen, n_clicks,
+            n_conversions, n_released)  # fmt: skip
+    for place in range(T_FIRSTS):
+        totals[place] += sums[place]
+    for party in range(_PARTIES):
+        totals[T_PARTIES + party] += to[party]
+
+
+@njit(cache=True, nogil=True)
+def acquaint(  # type: ignore[no-untyped-def]
+    at, became, month, order, month0, worker, person, total, flags, advertiser, totals, ad_slots, ad_keys, ad_n, ad,
+    slots, pairs, n, months,
+):  # fmt: skip
+    """Add what was billed for known people to their pairs; of wins that `add` has seen: it knows their advertisers.
+
+    The pairs have room for as many new ones as there are wins.
+    """
+    for k in range(at.size):
+        bits = np.int64(became[at[k]])
+        if bits & BILLED == 0 or person[k] == np.uint64(0):
             continue
-        ix = _find_pair(pair_slots, pairs, pair_n, person[k], np.uint32(a))
+        a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[k]))
+        ix = _find_pair(slots, pairs, n, person[k], np.uint32(a))
         pair = pairs[ix]
-        if bits & CONVERTED:
+        ad[a, CONTACTS] += 1
+        if pair.contacts and pair.worker != worker:
+            totals[T_FIRSTS] += 1
+            totals[T_FIRSTS_NANO] += pair.first_nano
+        if not pair.contacts or pair.worker != worker or order[at[k]] < pair.first:
+            pair.worker, pair.first, pair.first_nano = worker, order[at[k]], total[k]
+        pair.contacts += np.uint32(1)
+        pair.paid_nano += total[k]
+        if flags[k] & mk.FLAG_OWN:
+            pair.flags |= np.uint16(OWN)
+        elif bits & CONVERTED:
             pair.flags |= np.uint16(NEW)
-        if billed:
-            ad[a, CONTACTS] += 1
-            if pair.contacts and pair.worker != worker:
-                totals[T_FIRSTS] += 1
-                totals[T_FIRSTS_NANO] += pair.first_nano
-            if not pair.contacts or pair.worker != worker or order[at[k]] < pair.first:
-                pair.worker, pair.first, pair.first_nano = worker, order[at[k]], total[k]
-            pair.contacts += np.uint32(1)
-            pair.paid_nano += total[k]
-            if own:
-                pair.flags |= np.uint16(OWN)
-            bit = np.int64(month[at[k]]) - month0
-            months[ix, bit >> 6] |= np.uint64(1) << np.uint64(bit & 63)
+        bit = np.int64(month[at[k]]) - month0
+        if bit < 64:
+            pair.months |= np.uint64(1) << np.uint64(bit)
+        else:
+            months[ix, (bit >> 6) - 1] |= np.uint64(1) << np.uint64(bit & 63)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -310,24 +332,23 @@ def meet(pairs, months, n, slots, keys, of_person, ad, found):  # type: ignore[n
     for ix in range(n):
         pair = pairs[ix]
         found[M_NEW] += pair.flags & NEW != 0
-        if not pair.contacts:
-            continue
-        found[M_CUSTOMERS] += 1
         found[M_CONTACTS] += pair.contacts
         found[M_PAID] += pair.paid_nano
         found[M_AGAIN] += pair.contacts > 1
         found[M_OWN] += pair.flags & OWN != 0
-        found[M_FIRSTS] += 1
         found[M_FIRSTS_NANO] += pair.first_nano
         found[M_MAX] = max(found[M_MAX], pair.paid_nano)
         ad[pair.advertiser, PEOPLE] += 1
+        ad[pair.advertiser, AGAIN] += pair.contacts > 1
         person = _find(slots, keys, people, pair.person)
+        found[M_CUSTOMER_MONTHS] += _ones(pair.months)
+        of_person[person, 0] |= pair.months
         for word in range(months.shape[1]):
             found[M_CUSTOMER_MONTHS] += _ones(months[ix, word])
-            of_person[person, word] |= months[ix, word]
+            of_person[person, word + 1] |= months[ix, word]
     found[M_PEOPLE] = people[0]
     for person in range(people[0]):
-        for word in range(months.shape[1]):
+        for word in range(of_person.shape[1]):
             found[M_PERSON_MONTHS] += _ones(of_person[person, word])
 
 

@@ -132,9 +132,8 @@ WORDS: Final[dict[str, str]] = {
     "spend / conversions that last touch credits.": "dépense / conversions attribuées au dernier contact.",
     "to hold out": "témoins qu'il faut",
     "verdict": "verdict",
-    "{name}: last touch credits {credited}, {cpa} each; the ads caused {caused}, {icpa} each (95 %: {low} to {high}).": (
-        _TOLD + "les publicités en ont causé {caused}, {icpa} chacune (95 % : {low} à {high})."
-    ),
+    "{name}: last touch credits {credited}, {cpa} each; the ads caused {caused}, {icpa} each (95 %: "
+    "{low} to {high}).": (_TOLD + "les publicités en ont causé {caused}, {icpa} chacune (95 % : {low} à {high})."),
     "{name}: last touch credits {credited}, {cpa} each; yet people who might see the ads bought less than those held "
     "out.": _TOLD + "pourtant ceux qui pouvaient les voir ont acheté moins que les témoins.",
     "{name}: last touch credits {credited}, {cpa} each; what the ads caused cannot be told: the holdout is too small, "
@@ -192,7 +191,8 @@ WORDS: Final[dict[str, str]] = {
     ),
     "No own list lies in the ledger's folder (rentier list import): what was caused cannot be split by own and others, "
     "for the held out have no wins that say so.": (
-        "Aucune liste de clients dans le registre (rentier list import) : ce qui a été causé ne peut être partagé entre "
+        "Aucune liste de clients dans le registre (rentier list import) : ce qui a été causé ne peut être "
+        "partagé entre "
         "clients et autres, car les témoins n'ont pas d'enchères gagnées qui le disent."
     ),
     "Of it, for people on the advertiser's own list at that time.": (
@@ -254,7 +254,8 @@ WORDS: Final[dict[str, str]] = {
     ),
     "{name}, own customers: last touch credits {credited} at {cpa}; whether the ads caused any cannot be told with "
     "{held} held out.": (
-        "{name}, ses clients : le dernier contact s'attribue {credited} à {cpa} ; si les publicités en ont causé, on ne "
+        "{name}, ses clients : le dernier contact s'attribue {credited} à {cpa} ; si les publicités en ont "
+        "causé, on ne "
         "peut le dire avec {held} mis à part."
     ),
     "{own} of {all} people rented were customers already: {share} of the spend, {x}.": (

@@ -59,6 +59,12 @@ def _people(rounds: int) -> list[Result]:
     return people.measure(rounds)
 
 
+def _ledger(rounds: int) -> list[Result]:
+    from bench import ledger
+
+    return ledger.measure(rounds)
+
+
 def _servers(*names: str) -> Callable[[int], list[Result]]:
     def run(rounds: int) -> list[Result]:
         from bench import servers
@@ -76,6 +82,7 @@ ITEMS: Final[dict[str, Callable[[int], list[Result]]]] = {
     "targeting": _targeting,
     "people": _people,
     "journal": _journal,
+    "ledger": _ledger,
     "servers": _servers("nobody", "local", "remote"),
 }
 PARTS: Final[dict[str, Callable[[int], list[Result]]]] = {

@@ -4,7 +4,6 @@ What counts after a crash, and how a live ledger is looked at, says `chain.py`. 
 those leave out is derived again (`derived.py`).
 """
 
-import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -105,12 +104,6 @@ class Ledger:
         """The seq up to which rows of a stream were dropped; 0 = none were."""
         gone = self.manifest.dropped_of(stream, worker)
         return gone.last_seq if gone else 0
-
-    def snapshot(self) -> str:
-        """A text that changes whenever what this look sees changes."""
-        facts = [(worker.worker, name, chain.rows, chain.last_seq(1 << 63)) for worker in self.workers
-                 for name, chain in sorted(worker.chains.items())]  # fmt: skip
-        return hashlib.sha256(repr((facts, [file.crc32 for file in self.manifest.files])).encode()).hexdigest()
 
     @cached_property
     def auctions(self) -> NDArray[Any]:

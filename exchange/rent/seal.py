@@ -35,7 +35,7 @@ from exchange.rent.blocks import (
 from exchange.rent.chain import Chain, Part, Worker, look
 from exchange.rent.derived import SPLIT_COLUMNS, splits
 from exchange.rent.names import Names
-from exchange.rent.sealed import DERIVED, KIND, connection, crc32, quoted, stored_columns, sums_of
+from exchange.rent.sealed import CHUNK, DERIVED, KIND, connection, crc32, quoted, stored_columns, sums_of
 
 COMPACT_ROWS: Final = 1 << 22  # of a file that compacting makes
 DROPPABLE: Final = ("inputs", "bids", "auctions")  # wins and events are the books
@@ -180,9 +180,11 @@ def sealable(folder: Path, stream: str, rows: NDArray[np.void], where: str) -> d
     if stream == "wins":
         names = Names(folder, read_only=True, only="fees")
         total, parties = splits(names, {name: columns[name] for name in SPLIT_COLUMNS})
-        _same(where, rows, "buyer_total_nano", total, rows["buyer_total_nano"])
-        for k, party in enumerate(mk.PARTIES):
-            _same(where, rows, f"{party}_nano", parties[:, k], rows[f"{party}_nano"])
+        for at in range(0, len(rows), CHUNK):
+            part = rows[at : at + CHUNK]
+            _same(where, part, "buyer_total_nano", total[at : at + CHUNK], part["buyer_total_nano"])
+            for k, party in enumerate(mk.PARTIES):
+                _same(where, part, f"{party}_nano", parties[at : at + CHUNK, k], part[f"{party}_nano"])
     return columns
 
 

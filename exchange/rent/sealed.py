@@ -55,6 +55,7 @@ STORED: Final[dict[str, tuple[str, ...]]] = {
     )
     for name, dtype in _SHAPES.items()
 }
+CHUNK: Final = 2_048  # rows whose fields are taken apart together: they stay in the cache meanwhile
 _local = threading.local()
 _checked: dict[tuple[str, int], tuple[int, int]] = {}  # (path, crc) -> (size, mtime_ns) of files found whole
 
@@ -161,7 +162,12 @@ class Sealed:
 
 def stored_columns(stream: str, rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
     """The columns of some rows (not of `inputs`) as a sealed file holds them."""
-    out = {name: np.ascontiguousarray(rows[name]) for name in STORED[stream] if name != "refund_nano"}
+    names = [name for name in STORED[stream] if name != "refund_nano"]
+    out: dict[str, NDArray[Any]] = {name: np.empty(len(rows), rows.dtype[name]) for name in names}
+    for at in range(0, len(rows), CHUNK):
+        part = rows[at : at + CHUNK]
+        for name in names:
+            out[name][at : at + CHUNK] = part[name]
     if stream == "events":
         out["refund_nano"] = np.where(rows["kind"] == mk.KIND_REFUND, -rows["paid_nano"], 0)
     return out
@@ -169,4 +175,9 @@ def stored_columns(stream: str, rows: NDArray[np.void]) -> dict[str, NDArray[Any
 
 def sums_of(stream: str, rows: NDArray[np.void]) -> dict[str, int]:
     """Sums modulo 2^64 of the columns that a sealed file of these rows leaves out."""
-    return {name: int(rows[name].astype(np.uint64).sum(dtype=np.uint64)) for name in DERIVED[stream]}
+    sums = dict.fromkeys(DERIVED[stream], 0)
+    for at in range(0, len(rows), CHUNK):
+        part = rows[at : at + CHUNK]
+        for name in sums:
+            sums[name] += int(part[name].astype(np.uint64).sum(dtype=np.uint64))
+    return {name: value % 2**64 for name, value in sums.items()}

@@ -16,7 +16,7 @@ from exchange.rent.waterfall import fee_set, fees_of, split, terms_of, total_of
 START_NS = 1_767_571_200 * m.NANO  # Monday, 2026-01-05
 DAY_NS = 86_400 * m.NANO
 ADVERTISERS = ("Volante Cars", "Halle Markets", "Fernweh Travel")
-PUBLISHERS = ("Daily \u00c9cho", "O'Hara \"News\"", "pub3")
+PUBLISHERS = ("Daily \u00c9cho", 'O\'Hara "News"', "pub3")
 
 
 class Books:
@@ -82,7 +82,7 @@ class Books:
         """A win with its terms."""
         draw = self.draw
         lost, remote = draw.random() < 0.05, draw.random() < 0.2
-        fees, clearing = draw.choice(self.fees), floor + draw.randrange(0, 10**draw.randrange(1, 9))
+        fees, clearing = draw.choice(self.fees), floor + draw.randrange(0, 10 ** draw.randrange(1, 9))
         flags = draw.choice([0, m.FLAG_OWN]) | draw.choice([0, m.FLAG_DATA]) | (m.FLAG_LOST if lost else 0)
         terms, parties = fees_of(self.names.text("fees", fees)), np.zeros(len(m.PARTIES), np.int64)
         split(terms, clearing, flags & m.FLAG_DATA, parties)

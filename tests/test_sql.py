@@ -14,12 +14,13 @@ from exchange import Ledger
 from exchange import market as m
 from exchange.rent.answers import SqlError
 from exchange.rent.names import Names
+from exchange.rent.seal import seal
 from exchange.rent.splitting import fee_lists, fee_rows, split
 from exchange.rent.view_text import VIEWS
 from exchange.rent.views import connect
 from exchange.rent.waterfall import fee_record, mirror, terms_of, total_of
 from exchange.rent.waterfall import split as split_one
-from tests.sql_books import ADVERTISERS, sealed_copy, write_books
+from tests.sql_books import ADVERTISERS, Books, sealed_copy, write_books
 
 NAMES = [view.name for view in VIEWS]
 
@@ -333,3 +334,24 @@ def test_an_empty_ledger_has_views(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     for view in NAMES:
         assert ledger.sql(f"SELECT * FROM {view}").rows == []
+
+
+def test_a_look_stays_what_it_was_while_segments_grow_and_are_sealed(tmp_path: Path) -> None:
+    """A segment that is sealed after the look may hold later rows: those are not part of it."""
+    books = Books(tmp_path, seed=5, block_rows=16, segment_bytes=1 << 14)
+    for later in (0, 7, 30, 60, 90):
+        for _ in range(40):
+            books.step()
+        ledger, once = Ledger(tmp_path), Ledger(tmp_path)
+        expected = {
+            view: once.sql(f"SELECT * FROM {view} ORDER BY ALL").rows for view in ("wins", "events", "contacts")
+        }
+        for _ in range(later):
+            books.step()
+        seal(tmp_path)
+        for view, rows in expected.items():
+            assert ledger.sql(f"SELECT * FROM {view} ORDER BY ALL").rows == rows
+            assert once.sql(f"SELECT * FROM {view} ORDER BY ALL").rows == rows
+        orphans = "SELECT count(*) FROM events ANTI JOIN wins USING (worker, serial)"
+        assert ledger.sql(orphans).rows == [(0,)]
+    assert list((tmp_path / "sealed").glob("wins-*.parquet"))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from exchange.rent.blocks import LedgerError
 from exchange.rent.sealed import quoted
-from exchange.rent.view_rows import rows_of
 from exchange.rent.view_text import VIEWS
 from exchange.rent.views import connect_rows
 
@@ -126,9 +125,9 @@ def ask(ledger: "Ledger", query: str, parameters: Any = ()) -> Answer:
 
 def _open(ledger: "Ledger", query: str) -> "duckdb.DuckDBPyConnection":
     """A locked connection for a query that may be asked."""
-    rows = rows_of(ledger)
+    rows = ledger.rows
     con = connect_rows(rows, ledger.names, ledger.meta)
-    paths = [path for by_worker in rows.files.values() for found in by_worker.values() for path in found]
+    paths = [path for by_worker in rows.files.values() for found, _ in by_worker.values() for path in found]
     con.execute(f"SET allowed_paths = [{', '.join(map(quoted, paths))}]")
     _lock(con)
     _only_select(con, query)

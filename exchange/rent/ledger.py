@@ -24,6 +24,7 @@ from exchange.rent.sealed import DERIVED, OF_WIN, Sealed, sums_of
 if TYPE_CHECKING:
     from exchange.rent.answers import Answer
     from exchange.rent.journal import Journal
+    from exchange.rent.view_rows import Rows
 
 FIXED = ("auctions", "bids", "wins", "events")
 
@@ -65,7 +66,7 @@ class Ledger:
 
     def refresh(self) -> None:
         """Look again: take a consistent snapshot of what is there now."""
-        for name in (*FIXED, "names", "meta"):
+        for name in (*FIXED, "names", "meta", "rows"):
             self.__dict__.pop(name, None)
         self._loaded: dict[tuple[int, str], NDArray[Any]] = {}
         self.manifest = mf.Manifest()
@@ -134,6 +135,13 @@ class Ledger:
     def meta(self) -> dict[str, Any]:
         """What `names.write_meta` left beside the journal; empty when there is nothing."""
         return self._meta if self.path is None else read_meta(self.path)
+
+    @cached_property
+    def rows(self) -> "Rows":
+        """Where the rows are that SQL reads: sealed files, and copies of what was not sealed at this look."""
+        from exchange.rent.view_rows import rows_of
+
+        return rows_of(self)
 
     def sql(self, query: str, parameters: Any = ()) -> "Answer":
         """The answer to one SELECT over the views of docs/sql.md, as of the last `refresh`.

@@ -11,11 +11,10 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from exchange import market as m
-from exchange.rent.sealed import STORED, Sealed, quoted
+from exchange.rent.sealed import STORED, quoted
 from exchange.rent.splitting import split
 
 if TYPE_CHECKING:
-    from exchange.rent.chain import Worker
     from exchange.rent.ledger import Ledger
 
 STREAMS: Final = ("auctions", "bids", "wins", "events")
@@ -31,35 +30,41 @@ _SQL_TYPES: Final = {
 }  # fmt: skip
 
 
-class Rows(Struct):
-    """Where the rows of a ledger are: Parquet files by stream and worker, and arrays of the live segments."""
+Files = dict[str, dict[int, tuple[list[str], int]]]
 
-    files: dict[str, dict[int, list[str]]]
+
+class Rows(Struct):
+    """Where the rows of a ledger are: Parquet files by stream and worker, and arrays of the live segments.
+
+    With the files goes the seq of the last row that counts: a segment may be sealed with rows later than the look.
+    """
+
+    files: Files
     live: dict[str, NDArray[Any]]
 
 
 def rows_of(ledger: "Ledger") -> Rows:
     """The rows of a ledger, as it is at its last `refresh`: its sealed files, and what is not sealed yet."""
-    files: dict[str, dict[int, list[str]]] = {}
+    files: Files = {}
     live: dict[str, NDArray[Any]] = {}
     for stream in STREAMS:
-        if not any(isinstance(part, Sealed) for worker in ledger.workers for part, _ in _blocks(worker, stream)):
+        if ledger.path is None or stream in ledger.__dict__:  # in memory already
             live[stream] = getattr(ledger, stream)
             continue
+        dtype = m.STREAMS[stream]
+        assert dtype is not None
         tails: list[NDArray[Any]] = []
         for worker in ledger.workers:
             if stream in worker.chains:
-                files.setdefault(stream, {})[worker.worker], tail = ledger.parts(worker, stream)
+                paths, tail = ledger.parts(worker, stream)
                 tails.append(tail)
-        live[stream] = np.concatenate(tails)
+                if paths:
+                    files.setdefault(stream, {})[worker.worker] = (paths, worker.last_seq)
+        live[stream] = tails[0] if len(tails) == 1 else np.concatenate([np.empty(0, dtype), *tails])
     return Rows(files, live)
 
 
-def _blocks(worker: "Worker", stream: str) -> list[Any]:
-    return worker.chains[stream].blocks if stream in worker.chains else []
-
-
-def relations(files: dict[str, dict[int, list[str]]], fees: dict[str, NDArray[Any]]) -> list[str]:
+def relations(files: Files, fees: dict[str, NDArray[Any]]) -> list[str]:
     """The statements that make raw_auctions, raw_bids, raw_wins, raw_events and what follows from them.
 
     They expect live_<stream> (registered rows) and raw_fees. `fees`: as `splitting.fee_rows` gives them.
@@ -88,13 +93,13 @@ def _type(stream: str, name: str) -> str:
     return "BIGINT" if name == "refund_nano" else _SQL_TYPES[dtype[name].str[1:]]
 
 
-def _sealed(stream: str, by_worker: dict[int, list[str]]) -> str:
+def _sealed(stream: str, by_worker: dict[int, tuple[list[str], int]]) -> str:
     """A query over the sealed files of a stream; "" when there are none."""
     columns = ", ".join(f"{name}::{_type(stream, name)} AS {name}" for name in _columns(stream))
     return " UNION ALL ".join(
-        f"SELECT {worker}::USMALLINT AS worker, {columns} FROM read_parquet([{', '.join(map(quoted, files))}])"
-        for worker, files in sorted(by_worker.items())
-        if files
+        f"SELECT {worker}::USMALLINT AS worker, {columns} FROM read_parquet([{', '.join(map(quoted, files))}]) "
+        f"WHERE seq <= {last_seq}"
+        for worker, (files, last_seq) in sorted(by_worker.items())
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from exchange import market as m
 from exchange.openrtb import codes
 from exchange.rent.splitting import fee_lists, fee_rows
-from exchange.rent.view_rows import REFUNDED, Rows, relations, rows_of
+from exchange.rent.view_rows import REFUNDED, Rows, relations
 from exchange.rent.view_text import VIEWS
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _SETTINGS: Final = {
 
 def connect(ledger: "Ledger") -> "duckdb.DuckDBPyConnection":
     """A DuckDB connection in memory with the views of a ledger, as it is at its last `refresh`."""
-    return connect_rows(rows_of(ledger), ledger.names, ledger.meta)
+    return connect_rows(ledger.rows, ledger.names, ledger.meta)
 
 
 def connect_rows(rows: Rows, names: "Names", meta: dict[str, Any]) -> "duckdb.DuckDBPyConnection":

@@ -182,10 +182,11 @@ def _line(keys: list[str], debit: int, credit: int, postings: int) -> Line:
 def _column(ledger: Ledger, postings: Postings, key: str) -> Rows:
     """The values of a partition for each posting, as integers; -1 where the win is not there."""
     if key in ("day", "week", "month"):
-        days: Rows = ledger.events["ts_ns"][postings.at] // (86_400 * m.NANO)
-        if key == "week":
-            return days - (days + 3) % 7  # Monday: 1970-01-01 was a Thursday
-        return days if key == "day" else days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        days = ledger.events["ts_ns"][postings.at] // (86_400 * m.NANO)
+        if key == "month":
+            days = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+        found: Ints = days - (days + 3) % 7 if key == "week" else days  # Monday: 1970-01-01 was a Thursday
+        return found
     win = postings.win
     if not len(ledger.wins):
         return np.full(win.size, -1, np.int64)

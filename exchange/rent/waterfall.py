@@ -179,8 +179,8 @@ def fees_of(text: str, name: int = 0) -> np.void:
     if len(numbers) != 4 + _N_BUY + _N_SELL:
         raise ValueError(f"fees {text!r}: expected {4 + _N_BUY + _N_SELL} whole numbers")
     sell = 3 + _N_BUY
-    base, addon, fixed = numbers[:3]
-    record = fee_record(base, addon, fixed, tuple(numbers[3:sell]), tuple(numbers[sell:-1]), numbers[-1])
+    base, addon, fixed_nano = numbers[:3]
+    record = fee_record(base, addon, fixed_nano, tuple(numbers[3:sell]), tuple(numbers[sell:-1]), numbers[-1])
     record["name"] = name
     return record
 

@@ -48,7 +48,8 @@ def everything(ledger: Ledger) -> dict[str, bytes]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.name: path.read_bytes() for path in found}
 
 
 @pytest.mark.parametrize("seed", [0, 1])

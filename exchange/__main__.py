@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from exchange import __version__
-from exchange.cli import Quit, learning, reading, running
+from exchange.cli import Quit, books, learning, reading, running
 from exchange.people import command as people
 
 EPILOG = """examples:
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for group in (running, reading, learning):
+    for group in (running, reading, books, learning):
         group.commands(command)
     people.add_people_commands(command, lambda args: print(people.text(args)))
     return top

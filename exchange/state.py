@@ -22,7 +22,7 @@ ADDRESSES: Final = (
     "audience", "store", "ads", "tags", "alive", "query", "found", "applying", "asked",
     "opportunities", "remote", "sold", "bids", "imps", "results", "fees", "rules", "factors",
     "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves", "values",
-    "models",
+    "models", "segments",
     "auctions_block", "bids_block", "wins_block", "events_block",
 )  # fmt: skip
 COUNTS: Final = (
@@ -30,7 +30,7 @@ COUNTS: Final = (
     "n_endpoints", "query_max", "imps_max", "remote_max", "bids_max", "n_remote",
     "people_size", "people_used", "pairs_size", "pairs_used", "people_max", "awards_size",
     "auctions_rows", "bids_rows", "wins_rows", "events_rows", "n_slots", "n_reserves", "n_values", "n_models",
-    "first_endpoint",
+    "first_endpoint", "n_fees", "n_segments",
 )  # fmt: skip
 SETTINGS: Final = (
     "seed", "now_ns", "day", "wake_ns", "hold_ns", "auction", "serial", "oldest", "seq", "worker",

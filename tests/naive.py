@@ -5,7 +5,6 @@ price, holds, contacts), and writes down every journal row it expects. `differen
 """
 
 import math
-from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -42,12 +41,15 @@ class Naive(Life):
             for c in advertiser.campaign:
                 where, rule = f"{advertiser.name}/{c.name}", bidding.resolve(c.rule, config.folder)
                 knobs = {k: list(v) if isinstance(v, list) else v for k, v in {**rule.defaults, **c.knobs}.items()}
-                budget = mk.BUDGET_MAX_NANO if c.budget is None else round(c.budget * 1e9)
+                rate = self.rate(advertiser.currency)
+                budget = self.nano(c.budget, rate)
                 me = SimpleNamespace(
                     id=ids("campaign", where), advertiser=ids("advertiser", advertiser.name),
                     seat=ids("seat", advertiser.name), rule=rule, config=c, holdout=advertiser.holdout,
-                    budget=budget, available=budget, spent=0, held=0,
-                    daily=mk.BUDGET_MAX_NANO if c.daily is None else round(c.daily * 1e9), day_used=0,
+                    budget=budget, available=budget, spent=0, held=0, rate=rate,
+                    fee=Fee(config.fees.sell, advertiser.fees or config.fees.buy, config.fees.set,
+                            config.fees.fx_bps if advertiser.currency not in ("", config.exchange.currency) else 0),
+                    daily=self.nano(c.daily, rate), day_used=0,
                     asked=0, wins=0, faults=0, start_ns=date_ns(c.start, "") if c.start else 0,
                     end_ns=date_ns(c.end, "") if c.end else FAR_NS,
                     ads=[(ads + k, ids("creative", f"{where}/{x.id}"), (x.w, x.h), x.weight)
@@ -57,9 +59,10 @@ class Naive(Life):
                 ads += len(c.creative)
                 self.campaigns.append(me)
         self.knobs = [list({**me.rule.defaults}) for me in self.campaigns]
-        self.local = Fee(config.fees.sell, config.fees.buy, config.fees.set)
         self.endpoint = [Fee(config.fees.sell, e.fees, config.fees.set) for e in config.endpoint]
-        self.fees = {id(fee): ids("fees", fee.text()) for fee in (self.local, *self.endpoint)}
+        every = [*(me.fee for me in self.campaigns), *self.endpoint]
+        self.fees = {id(fee): ids("fees", fee.text()) for fee in every}
+        self.segment = {segment: ids("segment", segment) for me in self.campaigns for segment in self.targeted(me)}
         self.columns = max([1, *(me.advertiser for me in self.campaigns if me.advertiser <= 64)])
         self.contact: dict[tuple[int, int], Contact] = {}
         self.awards: dict[int, Award] = {}
@@ -68,6 +71,22 @@ class Naive(Life):
         self.lost_holds = self.unknown = self.exceptions = 0
         self.sold: list[list[dict[str, Any]]] = []  # what the last request came to, per imp and position
         self.rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("auctions", "bids", "wins", "events")}
+
+    def rate(self, currency: str) -> Fraction:
+        """What one unit of a currency is worth, in millionths."""
+        ours = currency in ("", self.config.exchange.currency)
+        return Fraction(1) if ours else Fraction(round(self.config.rates[currency] * 10**6), 10**6)
+
+    @staticmethod
+    def nano(plain: float | None, rate: Fraction) -> int:
+        """A budget in the ledger's currency."""
+        return mk.BUDGET_MAX_NANO if plain is None else int(Fraction(repr(plain)) * 10**9 * rate)
+
+    @staticmethod
+    def targeted(me: Any) -> list[str]:
+        """The segments that a campaign's target names first."""
+        target = me.config.target
+        return target.partition("seg one of [")[2].partition("]")[0].split(", ") if "seg one of" in target else []
 
     def row(self, stream: str, kind: int, now: int, **values: Any) -> None:
         self.rows[stream].append({"seq": self.seq, "ts_ns": now, "kind": kind, **self.versions, **values})
@@ -94,18 +113,20 @@ class Naive(Life):
     def value(self, me: Any, ix: int, request: Request, k: int) -> int:
         drawn = me.config.value_cpm
         if isinstance(drawn, float | int):
-            value = int(Decimal(repr(drawn)) * 10**6)
+            value = int(Fraction(repr(drawn)) * 10**6 * me.rate)
         else:
-            w = draw(self.seed, self.auction, k, ix, VALUE)
+            w, rate = draw(self.seed, self.auction, k, ix, VALUE), float(me.rate)
             if drawn.empirical:
-                x = float(round(drawn.empirical[int(unit(w[0], w[1]) * len(drawn.empirical))] * 1e6))
+                picked = drawn.empirical[int(unit(w[0], w[1]) * len(drawn.empirical))]
+                x = float(int(Fraction(repr(picked)) * 10**6 * me.rate))
             elif drawn.uniform:
-                x = drawn.uniform[0] * 1e6 + unit(w[0], w[1]) * (drawn.uniform[1] * 1e6 - drawn.uniform[0] * 1e6)
+                low, high = drawn.uniform[0] * 1e6 * rate, drawn.uniform[1] * 1e6 * rate
+                x = low + unit(w[0], w[1]) * (high - low)
             elif drawn.exponential:
-                x = -drawn.exponential * 1e6 * math.log1p(-unit(w[0], w[1]))
+                x = -drawn.exponential * 1e6 * rate * math.log1p(-unit(w[0], w[1]))
             else:
                 normal = math.sqrt(-2 * math.log(1 - unit(w[0], w[1]))) * math.cos(2 * math.pi * unit(w[2], w[3]))
-                x = 1e6 * math.exp(drawn.lognormal[0] + drawn.lognormal[1] * normal)
+                x = 1e6 * math.exp(drawn.lognormal[0] + math.log(rate) + drawn.lognormal[1] * normal)
             value = int(min(max(x, 0.0), float(mk.PRICE_MAX_NANO)))
         for segment, factor in me.config.factors.items():
             if segment in request.segments:
@@ -145,7 +166,7 @@ class Naive(Life):
         quality = Fraction(round(c.quality * 10**6), 10**6)
         terms = nf.Terms(bill, rate, best, quality, self.virtual(me.seat, request))
         seen = SimpleNamespace(
-            now=self.now, floor=terms.least_gross(self.local, least), u=unit(w[0], w[1]), hour=request.hour,
+            now=self.now, floor=terms.least_gross(me.fee, least), u=unit(w[0], w[1]), hour=request.hour,
             contacts=contact.contacts, size=imp.size[0] << 16 | imp.size[1],
             media=codes.BANNER, format=imp.at, pctr=float(pctr), pcvr=float(pcvr), own=int(contact.own),
             since_s=max(0, self.now // 10**9 - contact.last_s) if contact.contacts else -1,
@@ -163,7 +184,7 @@ class Naive(Life):
         wanted = terms.event(gross)
         event = min(wanted, self.spendable(me), nf.LIMIT)
         bid = gross if event == wanted else terms.ecpm(event)
-        unit_ = self.local.net(event)
+        unit_ = me.fee.net(event)
         net = terms.ecpm(unit_)
         fate = codes.NO_BID if gross == 0 else codes.ECPM_ZERO if net == 0 else codes.WON
         fate = codes.BELOW_FLOOR if fate == codes.WON and net < least else fate
@@ -206,7 +227,7 @@ class Naive(Life):
         for b in asked:
             told = SimpleNamespace(won=b in winners, bid=b.gross, price=b.paid, min_to_win=0)
             if self.config.auction.min_to_win:
-                told.min_to_win = nf.needed(self, imp.at, b, winners, self.local)
+                told.min_to_win = nf.needed(self, imp.at, b, winners, self.campaigns[b.campaign].fee)
             me = self.campaigns[b.campaign]
             me.rule.learn(b.value, b.imp, me, told)
         head = {"auction_id": self.auction, "imp_ix": k}
@@ -238,7 +259,7 @@ class Naive(Life):
     def award(self, request: Request, k: int, bid: Bid, bids: list[Bid], person: int, result: dict[str, Any],
               lost: bool = False) -> int:  # fmt: skip
         """Charge a bidder, write the rent row, place the hold. Returns the person, 0 when there is no room for him."""
-        fee = self.local if bid.campaign >= 0 else self.endpoint[bid.endpoint]
+        fee = self.campaigns[bid.campaign].fee if bid.campaign >= 0 else self.endpoint[bid.endpoint]
         me = self.campaigns[bid.campaign] if bid.campaign >= 0 else None
         imp, serial = request.imps[k], self.serial
         rate = self.slots[bid.slot] if imp.at in nf.POSITIONED else Fraction(1)
@@ -271,6 +292,8 @@ class Naive(Life):
                  n_bids=sum(b.gross > 0 for b in bids), n_filtered=filtered, price_rule=imp.at, slot=bid.slot,
                  bill=bid.terms.bill, flags=int(contact.own) | 2 * lost | 4 * data,
                  fees=self.fees[id(fee)], **mine,
+                 segment=next((self.segment[s] for s in (self.targeted(me) if me and not lost else ())
+                               if s in request.segments), 0),
                  **{f"{party}_nano": amount for party, amount in split.items()})  # fmt: skip
         self.serial += 1
         forgotten = self.awards.pop(serial - self.config.server.awards_max, None)

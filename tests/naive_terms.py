@@ -143,9 +143,11 @@ def unit(high: int, low: int) -> float:
 class Fee:
     """One pair of fee sets: presets, or sets of the config."""
 
-    def __init__(self, sell: str, buy: str, sets: dict[str, FeeSet] | None = None) -> None:
+    def __init__(self, sell: str, buy: str, sets: dict[str, FeeSet] | None = None, fx_bps: int = 0) -> None:
         own = {name: self.own(fee) for name, fee in (sets or {}).items()}
-        self.base, self.addon, self.fixed, self.buy = (PRESETS | own)[buy]
+        base, addon, self.fixed, self.buy = (PRESETS | own)[buy]
+        self.fx_bps, self.on_top = fx_bps, Fraction(addon, base) + Fraction(fx_bps, 10_000)
+        self.base, self.addon = (self.on_top.denominator, self.on_top.numerator) if fx_bps else (base, addon)
         self.sell = (PRESETS | own)[sell][3]
 
     @staticmethod
@@ -155,15 +157,15 @@ class Fee:
         return 10_000, fee.addon_bps, ceil(Fraction(str(fee.fixed_cpm)) * 10**6), weights
 
     def net(self, gross: int) -> int:
-        return max(0, (gross - self.fixed) * self.base // (self.base + self.addon))
+        return max(0, int((gross - self.fixed) / (1 + self.on_top)))
 
     def text(self) -> str:
         """The terms as the ledger names them."""
         weights = [*(self.buy.get(p, 0) for p in mk.BUY_PARTIES), *(self.sell.get(p, 0) for p in mk.SELL_PARTIES)]
-        return " ".join(str(number) for number in [self.base, self.addon, self.fixed, *weights])
+        return " ".join(str(number) for number in [self.base, self.addon, self.fixed, *weights, self.fx_bps])
 
     def total(self, clearing: int) -> int:
-        return self.fixed + clearing + clearing * self.addon // self.base
+        return self.fixed + clearing + int(clearing * self.on_top)
 
     def least_gross(self, floor: int) -> int:
         """The least gross bid whose net reaches the floor, by bisection."""
@@ -175,8 +177,9 @@ class Fee:
 
     def split(self, clearing: int, uses_data: bool) -> dict[str, int]:
         """Who receives what, by largest remainder on each side; ties to the first party of market.PARTIES."""
-        out = dict.fromkeys(mk.PARTIES, 0)
-        sides = ((self.total(clearing) - clearing, mk.BUY_PARTIES, self.buy), (clearing, mk.SELL_PARTIES, self.sell))
+        out, exchanged = dict.fromkeys(mk.PARTIES, 0), clearing * self.fx_bps // 10_000
+        on_top = self.total(clearing) - clearing - exchanged
+        sides = ((on_top, mk.BUY_PARTIES, self.buy), (clearing, mk.SELL_PARTIES, self.sell))
         for amount, parties, weights in sides:
             whole = sum(weights.get(p, 0) for p in parties)
             if whole == 0:
@@ -186,6 +189,7 @@ class Fee:
             rest = {p: amount * weights.get(p, 0) % whole for p in parties}
             for p in sorted(parties, key=lambda p: -rest[p])[: amount - sum(out[p] for p in parties)]:
                 out[p] += 1
+        out["fx"] += exchanged
         if not uses_data:
             out["verify"], out["data"] = out["verify"] + out["data"], 0
         return out

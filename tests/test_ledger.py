@@ -35,7 +35,7 @@ def test_every_flipped_byte_is_found(tmp_path):
 
 
 def test_damage_before_the_tail_is_not_repaired_away(tmp_path, monkeypatch):
-    monkeypatch.setattr("exchange.rent.ledger.LOST_MAX", 20)
+    monkeypatch.setattr("exchange.rent.recovery.LOST_MAX", 20)
     crashed(tmp_path, steps=150)
     victim = sorted((tmp_path / "dead").glob("auctions-*.seg"))
     victim[1].unlink()
@@ -82,12 +82,12 @@ def test_a_look_while_the_writer_closes_the_block(tmp_path, monkeypatch):
     maker.step([500, 400])
     plain, done = blocks._followed, []
 
-    def late(segment, block, stream):
+    def late(segment, block, stream, dtype):
         if stream == "bids" and not done:
             done.append(True)
             journal.roll("bids")
             maker.step([500, 400])
-        return plain(segment, block, stream)
+        return plain(segment, block, stream, dtype)
 
     monkeypatch.setattr(blocks, "_followed", late)
     ledger = Ledger(tmp_path)

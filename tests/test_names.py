@@ -36,7 +36,7 @@ def test_salt_and_meta(tmp_path):
     assert salt(tmp_path / "other") != first
     assert read_meta(tmp_path) == {}
     write_meta(tmp_path, {"currency": "EUR"})
-    assert read_meta(tmp_path) == {"format": 1, "currency": "EUR"}
+    assert read_meta(tmp_path) == {"format": 2, "currency": "EUR"}
     (tmp_path / "meta.json").write_text("[]")
     with pytest.raises(LedgerError, match="expected a JSON object"):
         read_meta(tmp_path)

@@ -23,6 +23,7 @@ from exchange.report.shape import Amount, Axis, Cell, Chart, Column, Point, Repo
 from exchange.report.small import OTHERS, SMALL_CELL, joined, suppress
 from exchange.report.words import Words, catalogue, texts_of
 from tests import naive_reports as naive
+from tests import report_docs
 
 MINE = ("summary", "waterfall", "price_list", "user_month")
 DIMENSIONS = ("advertiser", "campaign", "segment", "publisher", "week", "month")
@@ -395,3 +396,19 @@ def test_the_list_has_every_report() -> None:
     for name in command.names():
         assert re.search(rf"^{name} ", text, re.M)
     assert "Résumé" not in text and "combien a coûté" in text
+
+
+# ---- docs ------------------------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[1] / "docs" / "reports.md"
+
+
+@pytest.mark.parametrize("name", MINE)
+def test_the_docs_have_every_figure(name: str) -> None:
+    """Title, unit, definition and formula as the report itself says them, under the report's heading."""
+    text = DOCS.read_text()
+    part = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    assert part, f"docs/reports.md: no heading {name}"
+    made = report_docs.section(name, Books(naive.varied()))
+    assert made in part[1], "the table differs: python -m tests.report_docs prints it"
+    assert command.module(name).QUESTION.split(",")[0].lower() in part[1].replace("\n", " ").lower()

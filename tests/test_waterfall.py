@@ -9,11 +9,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from numba import njit
 
 from exchange.market import BUY_PARTIES, FEES, PARTIES, PRICE_MAX_NANO, SELL_PARTIES
 from exchange.rent import waterfall
-from exchange.rent.waterfall import fee_record, fee_set, gross_floor, net_of, split, total_of
+from exchange.rent.waterfall import (
+    fee_record,
+    fee_set,
+    fee_table,
+    fees_of,
+    gross_floor,
+    mirror,
+    mirror_many,
+    net_of,
+    split,
+    split_many,
+    terms_of,
+    total_of,
+)
 
 PRESETS = list(waterfall.PRESETS)
 prices = some.one_of(some.integers(0, 3_000), some.integers(0, 10**8), some.integers(0, PRICE_MAX_NANO))
@@ -26,7 +38,11 @@ fee_sets = some.builds(
     some.tuples(some.integers(1, 10_000), *[weights] * 5),
     some.tuples(*[weights] * 3, some.integers(1, 10_000)),
 )
-fee_sets = some.one_of(fee_sets, some.sampled_from([fee_set(s, b) for s in PRESETS for b in PRESETS]))
+preset_sets = some.builds(
+    lambda sell, buy, fx: fee_set(sell, buy, fx_bps=fx),
+    some.sampled_from(PRESETS), some.sampled_from(PRESETS), some.one_of(some.just(0), some.integers(0, 10_000)),
+)  # fmt: skip
+fee_sets = some.one_of(fee_sets, preset_sets)
 check = settings(derandomize=True, deadline=None, max_examples=200)
 
 
@@ -43,17 +59,19 @@ def naive_side(amount: int, shares: list[int]) -> list[int]:
 def naive_split(fees: np.void, clearing: int, uses_data: bool) -> list[int]:
     """The split in plain Python."""
     total = int(fees["fixed_nano"]) + clearing + clearing * int(fees["addon"]) // int(fees["base"])
-    parts = naive_side(total - clearing, fees["buy"].tolist()) + naive_side(clearing, fees["sell"].tolist())
+    exchanged = clearing * int(fees["fx_bps"]) // 10_000
+    top = total - clearing - exchanged
+    parts = naive_side(top, fees["buy"].tolist()) + naive_side(clearing, fees["sell"].tolist())
+    parts[PARTIES.index("fx")] += exchanged
     if not uses_data:
         parts[PARTIES.index("verify")] += parts[PARTIES.index("data")]
         parts[PARTIES.index("data")] = 0
     return parts
 
 
-@njit
 def split_all(fees, clearings, uses_data, out):
-    for i in range(clearings.size):
-        split(fees, clearings[i], uses_data, out[i])
+    n = clearings.size
+    split_many(np.array([fees]), np.zeros(n, np.int64), clearings, np.full(n, uses_data, np.int64), out)
 
 
 @check
@@ -163,6 +181,11 @@ def test_mixed_presets_and_unknown_ones():
     ("arguments", "message"),
     [
         ((0, 1, 0, (1,) + (0,) * 5, (1, 0, 0, 0)), "base = 0"),
+        ((400_001, 1, 0, (1,) + (0,) * 5, (1, 0, 0, 0)), "base = 400001"),
+        ((10_000, 110_001, 0, (1,) + (0,) * 5, (1, 0, 0, 0), 1), "addon = 110001"),
+        ((10_000, 100, 0, (1,) + (0,) * 5, (1, 0, 0, 0), 101), "fx_bps = 101"),
+        ((1, 2, 0, (1,) + (0,) * 5, (1, 0, 0, 0), 10_001), "fx_bps = 10001"),
+        ((10_000, 101, 0, (0,) * 6, (1, 0, 0, 0), 100), "nobody on the buy side"),
         ((10_000, 100_001, 0, (1,) + (0,) * 5, (1, 0, 0, 0)), "addon = 100001"),
         ((10_000, -1, 0, (1,) + (0,) * 5, (1, 0, 0, 0)), "addon = -1"),
         ((10_000, 0, -1, (0,) * 6, (1, 0, 0, 0)), "fixed_nano = -1"),
@@ -176,3 +199,96 @@ def test_mixed_presets_and_unknown_ones():
 def test_fee_sets_that_cannot_be_split_exactly_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         fee_record(*arguments)
+
+
+# ---- another currency ------------------------------------------------------------------------------------------
+
+
+@check
+@given(some.sampled_from(PRESETS), some.integers(0, 10_000), prices)
+def test_the_fee_for_another_currency_comes_on_top_of_the_set_and_to_fx(preset, fx_bps, clearing):
+    plain, other = fee_set(preset, preset), fee_set(preset, preset, fx_bps=fx_bps)
+    out, before = np.zeros(10, np.int64), np.zeros(10, np.int64)
+    split(other, clearing, 1, out)
+    split(plain, clearing, 1, before)
+    exact = clearing * (Fraction(int(plain["addon"]), int(plain["base"])) + Fraction(fx_bps, 10_000))
+    assert total_of(other, clearing) == clearing + exact.numerator // exact.denominator == out.sum()
+    assert out[PARTIES.index("fx")] == clearing * fx_bps // 10_000
+    assert np.abs(out - before)[[k for k in range(10) if PARTIES[k] != "fx"]].max() <= 1
+    assert out[6:].sum() == clearing
+
+
+@check
+@given(fee_sets)
+def test_a_set_comes_back_from_its_text(fees):
+    text = terms_of(fees)
+    back = fees_of(text, 7)
+    assert terms_of(back) == text and back["name"] == 7
+    table = fee_table({7: text, 2: terms_of(fee_set("none", "none"))})
+    assert table.size == 8 and table["base"][[0, 1, 3]].tolist() == [0, 0, 0] and table[7] == back
+    for broken in (text.rpartition(" ")[0], text + " 1", "-" + text, text.replace(" ", ";", 1)):
+        with pytest.raises(ValueError):
+            fees_of(broken)
+
+
+def test_many_rows_split_as_each_alone():
+    draw = np.random.default_rng(3)
+    table = np.array([fee_set("none", "none"), fee_set("isba2020", "pmp2022", fx_bps=50), fee_set("pmp2022", "none")])
+    n = 2_000
+    which, clearings = draw.integers(0, 4, n), draw.integers(0, 10**10, n)
+    data, out, one = draw.integers(0, 2, n), np.full((n, 10), -1, np.int64), np.zeros(10, np.int64)
+    split_many(table, which, clearings, data, out)
+    for k in range(n):
+        if which[k] < 3:
+            split(table[which[k]], clearings[k], data[k], one)
+        assert out[k].tolist() == ([0] * 10 if which[k] == 3 else one.tolist())
+
+
+# ---- refunds ------------------------------------------------------------------------------------------------------
+
+lefts = some.lists(some.one_of(some.just(0), some.integers(0, 50), some.integers(0, 10**12)), min_size=10, max_size=10)
+
+
+@check
+@given(lefts, some.data())
+def test_a_refund_is_shared_by_what_is_left(left, data):
+    """By exact fractions, ties to the first; the sum of all refunds is the exact mirror of the billing."""
+    before, out, given_back = np.array(left, np.int64), np.zeros(10, np.int64), np.zeros(10, np.int64)
+    now = before.copy()
+    for _ in range(data.draw(some.integers(1, 5))):
+        amount, was = data.draw(some.integers(0, int(now.sum()))), now.tolist()
+        assert mirror(now, amount, out) == amount == out.sum()
+        assert out.tolist() == (naive_side(amount, was) if amount else [0] * 10)
+        assert (out >= 0).all() and (now >= 0).all() and now.tolist() == [a - b for a, b in zip(was, out, strict=True)]
+        given_back += out
+    mirror(now, int(now.sum()), out)
+    assert (given_back + out).tolist() == left
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_refunds_of_the_highest_amounts_are_exact(seed):
+    """10^12 x 10^12 needs 80 bits: hard cases where quotients lie next to whole numbers."""
+    draw = np.random.default_rng(seed)
+    for _ in range(400):
+        left = 10**12 - draw.integers(0, 5, 10)
+        left[draw.integers(0, 10, 3)] = draw.integers(0, 3, 3)
+        amount, out = int(left.sum()) - int(draw.integers(0, 9)), np.zeros(10, np.int64)
+        if draw.random() < 0.5:
+            amount = amount * int(draw.integers(1, 9)) // 9
+        expected = naive_side(amount, left.tolist())
+        mirror(left.copy(), amount, out)
+        assert out.tolist() == expected
+
+
+def test_a_refund_of_more_than_is_left_shares_what_is_left():
+    left, out = np.array([3, 0, 0, 0, 0, 0, 7, 0, 0, 0]), np.full(10, -1, np.int64)
+    assert mirror(left, 11, out) == 10 and out.tolist() == [3, 0, 0, 0, 0, 0, 7, 0, 0, 0] and not left.any()
+    assert mirror(left, 1, out) == 0 and not out.any()
+
+
+def test_refunds_of_several_awards_in_their_order():
+    parties = np.array([[10, 0, 0, 0, 0, 0, 0, 0, 0, 5], [1] * 10], np.int64)
+    first, out = parties.copy(), np.zeros((4, 10), np.int64)
+    mirror_many(parties, np.array([1, 0, 1, 0]), np.array([3, 7, 7, 8]), out)
+    assert out[0].tolist() == [1, 1, 1] + [0] * 7 and out[2].tolist() == [0, 0, 0] + [1] * 7
+    assert (out[1] + out[3]).tolist() == first[0].tolist() and not parties.any()

@@ -1,5 +1,6 @@
 """The creatives of a market, and the targets of all who ask for an audience: campaigns, reserves, endpoints."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -8,7 +9,7 @@ import numpy as np
 from exchange import market as mk
 from exchange.auction.tables import Table
 from exchange.audience.language import TargetError, parse, read_target
-from exchange.audience.target import And, Clause, Leaf, Target, leaves_of
+from exchange.audience.target import And, Clause, Leaf, Not, Target, Tree, leaves_of
 from exchange.audience.targets import Targets
 from exchange.config import Advertiser, Campaign, Config, ConfigError, Creative
 from exchange.facts.sources import INSECURE, with_parents
@@ -114,6 +115,18 @@ def put_others(config: Config, targets: Targets) -> tuple[dict[int, int], int]:
     return reserved, numbers[0] if numbers else 0
 
 
-def uses_data(target: Target) -> bool:
-    """Does a target ask for segments: then what data costs is a data fee."""
-    return any(leaf.attribute == "seg" for leaf in leaves_of(target.tree))
+def segments_of(target: Target) -> tuple[bool, tuple[str, ...]]:
+    """Whether a target asks for segments at all, and those of which one is wanted, in the order they are written."""
+    return any(leaf.attribute == "seg" for leaf in leaves_of(target.tree)), tuple(dict.fromkeys(_wanted(target.tree)))
+
+
+def _wanted(tree: Tree, turned: bool = False) -> Iterator[str]:
+    """The segments that a tree asks for, `turned` by a `not` around it."""
+    if isinstance(tree, Leaf):
+        if tree.attribute == "seg" and tree.negated == turned:
+            yield from tree.values
+    elif isinstance(tree, Not):
+        yield from _wanted(tree.part, not turned)
+    else:
+        for part in tree.parts:
+            yield from _wanted(part, turned)

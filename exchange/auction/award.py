@@ -18,9 +18,9 @@ CONTACT, FEES, REMOTE = mk.CONTACT, mk.FEES, mk.REMOTE
 
 
 @njit(cache=True, nogil=True)
-def fee_ix(v, bid):  # type: ignore[no-untyped-def]
-    """Which fee set applies to a bid: that of local campaigns (the first), or its endpoint's."""
-    return np.int64(bid.endpoint) + 1
+def fee_ix(campaigns, bid):  # type: ignore[no-untyped-def]
+    """Which fee set applies to a bid: its campaign's, or its endpoint's."""
+    return np.int64(campaigns[bid.campaign].fees) if bid.campaign >= 0 else np.int64(bid.endpoint) + 1
 
 
 @njit(cache=True, nogil=True)
@@ -137,7 +137,7 @@ def award(v, campaigns, o, bids, n, order, n_sold, out):  # type: ignore[no-unty
 @njit(cache=True, nogil=True)
 def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[no-untyped-def]
     """Charge and record one award: split the price, write the rent row, place the hold. Returns contacts before it."""
-    fee = carray(st.at(v.fees), v.n_endpoints + 1, FEES)[fee_ix(v, bid)]
+    fee = carray(st.at(v.fees), v.n_fees, FEES)[fee_ix(campaigns, bid)]
     total = total_of(fee, bid.event_nano)
     n_contacts = v.people_size * v.n_advertisers + v.pairs_size
     ix = aw.remember(v, campaigns, bid.campaign, bid.advertiser, person_key)
@@ -188,7 +188,7 @@ def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no
 
     bids[:n_local] are the local ones; those withheld from a holdout were not asked.
     """
-    fee = carray(st.at(v.fees), v.n_endpoints + 1, FEES)[0]
+    fees = carray(st.at(v.fees), v.n_fees, FEES)
     rules = carray(st.at(v.rules), (v.n_rules, 3), np.int64)
     score_kind, best_ppm = fm.TABLE[o.format, fm.SCORE], rate_of(v, o, 0)
     for i in range(n_local):
@@ -201,5 +201,5 @@ def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no
         result.price = bid.paid_nano
         result.min_to_win = 0
         if v.min_to_win:
-            result.min_to_win = total_for(bid, fee, needed_for(score_kind, bid, bar), best_ppm)
+            result.min_to_win = total_for(bid, fees[me.fees], needed_for(score_kind, bid, bar), best_ppm)
         call_learn(rules[me.rule, 1], bid.value_nano, imps[i], me, result)

@@ -1,5 +1,6 @@
 """How a venue is built: from a config to the arrays, addresses and settings that the compiled step works on."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,13 +13,12 @@ from exchange.auction.ads import put_others
 from exchange.auction.floors import reserve_records, virtual_value
 from exchange.auction.formats import BIDDING
 from exchange.auction.positions import slot_rates
-from exchange.auction.stock import Stock
+from exchange.auction.stock import Draft, Stock
 from exchange.audience.lists import Lists
 from exchange.audience.table import Known
 from exchange.config import Config, ConfigError
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names
-from exchange.rent.waterfall import fee_set, terms_of
 
 REMOTE_MAX_PER_ENDPOINT: Final = 64  # bids of one endpoint in one request
 COLUMNS_MAX: Final = 64  # advertisers with a column of their own in the contact table
@@ -45,7 +45,6 @@ class Building:
         self.campaign_names: list[str] = []
         self.budgets: dict[int, int] = {}  # the largest of those given while serving, nano by campaign id
         self._others()
-        self._fees()
         unheld = self.unheld(len(self.stock.briefs))
         self.formats = set(mk.FORMATS.values()) - unheld.keys()
         self._buffers(max(room, len(self.stock.briefs)))
@@ -62,6 +61,7 @@ class Building:
         arrays["rules"], arrays["models"] = stock.rules.table, stock.models.table
         arrays["ads"], arrays["tags"] = stock.ads.table.array, stock.ads.tags.array
         arrays["values"], arrays["factors"] = stock.values.array, stock.factors.array
+        arrays["fees"], arrays["segments"] = stock.fees.table.array, stock.segments.array
         arrays["audience"] = stock.targets.record
         for name in ("query", "found", "alive"):
             arrays[name] = getattr(stock.targets, name)
@@ -70,7 +70,7 @@ class Building:
                 arrays[name] = np.zeros(max(2 * arrays[name].size, need), arrays[name].dtype)  # nothing stands in it
         for name, array in arrays.items():
             v[name] = array.ctypes.data
-        for name in ("ads", "tags", "rules", "values", "factors", "models"):
+        for name in ("ads", "tags", "rules", "values", "factors", "models", "fees", "segments"):
             v[f"n_{name}"] = len(arrays[name])
         v["n_campaigns"], v["n_words"] = self.n_campaigns, int(stock.targets.record["n_words"][0])
         v["query_max"], v["bids_max"] = arrays["query"].size, arrays["bids"].size
@@ -85,36 +85,27 @@ class Building:
         self.arrays["applying"] = np.zeros(len(config.auction.reserve) + 1, np.uint8)
         self.arrays["asked"] = np.zeros(len(config.endpoint) + 1, np.uint8)
 
-    def unheld(self, n_campaigns: int) -> dict[int, str]:
+    def unheld(self, n_campaigns: int, drafts: Sequence[Draft] = ()) -> dict[int, str]:
         """The formats that cannot be held with so many campaigns, and why; a request that asks for one gets our own.
 
-        Raises ConfigError when our own is among them.
+        drafts: campaigns that are not in the stock yet. Raises ConfigError when our own is among them.
         """
         auction, left_out = self.config.auction, {}
         if n_campaigns > ALL_PAY_MAX:  # a loser that pays has a slot of its own in the ledger
             left_out[mk.ALL_PAY] = f"expected at most {ALL_PAY_MAX} campaigns, found {n_campaigns}"
         if any(r.values and not virtual_value(r.values) for r in auction.reserve):
             left_out[mk.MYERSON] = "expected reserves of uniform or exponential values"
-        if len(auction.slots) > 1 and n_campaigns and self.arrays["fees"]["fixed_nano"][0]:
-            why = f"fees.buy = {self.config.fees.buy!r} has a fixed_cpm, which a bid per unit of click rate does not"
-            left_out[mk.GSP] = left_out[mk.VCG] = (
-                f"{why} cover in every position: expected none, or one of auction.slots"
-            )
+        fees, used = self.stock.fees, {int(ix) for ix in self.stock.records["fees"][: len(self.stock.briefs)]}
+        for ix in sorted(used | {int(draft.record["fees"]) for draft in drafts}) if len(auction.slots) > 1 else ():
+            if fees.table.array["fixed_nano"][ix]:
+                why = f"{fees.names[ix]} has a fixed_cpm, which a bid per unit of click rate does not"
+                left_out[mk.GSP] = left_out[mk.VCG] = (
+                    f"{why} cover in every position: expected none, or one of auction.slots"
+                )
+                break
         if mk.FORMATS[auction.format] in left_out:
             raise ConfigError(f"auction.format = {auction.format!r}: {left_out[mk.FORMATS[auction.format]]}")
         return left_out
-
-    def _fees(self) -> None:
-        """The fee set of local campaigns, then one per endpoint."""
-        fees = self.config.fees
-        try:
-            local = fee_set(fees.sell, fees.buy, fees.set)
-            remote = [fee_set(fees.sell, e.fees, fees.set, f"endpoint {e.name}: fees") for e in self.config.endpoint]
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        self.arrays["fees"] = np.array([local, *remote], mk.FEES)
-        for record in self.arrays["fees"]:
-            record["name"] = self.names.id("fees", terms_of(record))
 
     def _buffers(self, n_campaigns: int) -> None:
         """Scratch that a step reads and writes; `bids` and `imps` for so many campaigns (`point` makes more room)."""

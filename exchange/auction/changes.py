@@ -168,7 +168,8 @@ def _new_advertiser(venue: Venue, change: Change) -> Plan:
     for domain in advertiser.domains:
         if domain.lower() in owners:
             raise ConfigError(f"{where}: domains: {domain!r} is {owners[domain.lower()]}'s: expected one nobody has")
-    _check(advertiser, "add_advertiser")
+    _check(venue, advertiser, "add_advertiser")
+    venue.stock.fees.of(advertiser)
     return Plan(change.action, advertiser=advertiser, drafts=_new(venue, advertiser, advertiser.campaign))
 
 
@@ -182,12 +183,13 @@ def _new(venue: Venue, advertiser: Advertiser, campaigns: list[Campaign]) -> lis
             ended = "has ended, and the ledger knows its money by that name"
             why = ended if stock.records[ix]["paused"] == ENDED else "is in the market already"
             raise ConfigError(f"add: campaign {where!r} {why}: expected another name")
-        _check_campaign(advertiser, campaign, "add")
+        _check_campaign(venue, advertiser, campaign, "add")
     n, most = len(stock.briefs) + len(campaigns), venue.config.server.campaigns_max
     if n > most:
         raise ConfigError(f"server.campaigns_max = {most}: expected at least {n}, those that ended included")
-    venue.unheld(n)
-    return [stock.draft(advertiser, campaign) for campaign in campaigns]
+    drafts = [stock.draft(advertiser, campaign) for campaign in campaigns]
+    venue.unheld(n, drafts)
+    return drafts
 
 
 def _changed(venue: Venue, ix: int, keys: dict[str, Any]) -> Draft:
@@ -214,17 +216,18 @@ def _changed(venue: Venue, ix: int, keys: dict[str, Any]) -> Draft:
     if isinstance(given, dict) and (same or "knobs" not in keys):
         wanted["knobs"] = {**before.knobs, **given} if same else {}
     campaign = convert(wanted, Campaign, where)
-    _check_campaign(brief.advertiser, campaign, "change")
+    _check_campaign(venue, brief.advertiser, campaign, "change")
     return venue.stock.draft(brief.advertiser, campaign, ix, tuple(given))
 
 
-def _check_campaign(advertiser: Advertiser, campaign: Campaign, action: str) -> None:
+def _check_campaign(venue: Venue, advertiser: Advertiser, campaign: Campaign, action: str) -> None:
     """What the types cannot say, asked by the code that asks it of a config file."""
-    _check(Advertiser(advertiser.name, campaign=[campaign]), action)
+    _check(venue, Advertiser(advertiser.name, campaign=[campaign]), action)
 
 
-def _check(advertiser: Advertiser, action: str) -> None:
-    check(Config(advertiser=[advertiser]), action)
+def _check(venue: Venue, advertiser: Advertiser, action: str) -> None:
+    ours = venue.config
+    check(Config(exchange=ours.exchange, fees=ours.fees, rates=ours.rates, advertiser=[advertiser]), action)
 
 
 # ---- carrying out --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from exchange import state as st
 from exchange.auction import formats as fm
 from exchange.auction.positions import rate_of
 from exchange.auction.weigh import bid_per_event, per_event
+from exchange.audience import query as qy
 from exchange.openrtb import codes
 
 AUCTION_ROW, BID_ROW, WIN_ROW = mk.AUCTION_ROW, mk.BID_ROW, mk.WIN_ROW
@@ -84,6 +85,18 @@ def auction_row(v, o, out, eligible, asked, clearing):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
+def segment_of(v, me):  # type: ignore[no-untyped-def]
+    """Name of the first of the segments a campaign targets that the person of the query has; 0 = none."""
+    targeted = carray(st.at(v.segments), v.n_segments, mk.SEGMENT)
+    q = carray(st.at(v.query), v.query_max, np.int64)
+    for k in range(me.segment0, me.segment0 + me.n_segments):
+        for at in range(q[qy.SEG], q[qy.SEG] + q[qy.SEG + 1]):
+            if q[at] == targeted[k].value:
+                return np.int64(targeted[k].name)
+    return np.int64(0)
+
+
+@njit(cache=True, nogil=True)
 def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, uses_data, fees):  # type: ignore[no-untyped-def]
     """Write the rent row of an award, all but the split; returns its ten party amounts for `split` to fill."""
     count = st.block_count(v.wins_block)
@@ -126,7 +139,7 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, u
     row.publisher = o.publisher
     row.domain = o.domain
     row.deal = np.uint32(0)
-    row.segment = np.uint32(0)
+    row.segment = np.uint32(segment_of(v, campaigns[bid.campaign]) if bid.campaign >= 0 and won else 0)
     row.fees = np.uint16(fees)
     row.endpoint = bid.endpoint
     row.imp_ix = o.imp_ix

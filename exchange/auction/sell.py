@@ -165,7 +165,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
     audience = carray(st.at(v.audience), 1, tg.AUDIENCE)[0]
     homes = carray(st.at(audience.homes), v.n_campaigns + 1, HOME)
     picky = q[qy.BARRED + 1] > 0 or q[qy.WANTED + 1] > 0
-    fee = carray(st.at(v.fees), v.n_endpoints + 1, FEES)[0]
+    fees = carray(st.at(v.fees), v.n_fees, FEES)
     n_contacts = v.people_size * v.n_advertisers + v.pairs_size
     contacts = carray(st.at(v.contacts), n_contacts + 1, CONTACT)  # the last is always blank: an unknown person's
     row = np.int64(-1)
@@ -216,7 +216,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
                 withhold(v, o, me, bid)
                 withheld += 1
             else:
-                ask_one(v, o, me, bid, imps[n], fee, best_ppm)
+                ask_one(v, o, me, bid, imps[n], fees[me.fees], best_ppm)
             n += 1
     return n, eligible, withheld
 

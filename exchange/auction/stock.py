@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from exchange import bidding
 from exchange import market as mk
 from exchange.auction import value
-from exchange.auction.ads import Ad, Ads, campaign_target, tags_of, uses_data
+from exchange.auction.ads import Ad, Ads, campaign_target, segments_of, tags_of
+from exchange.auction.fees import FeeSets
 from exchange.auction.models import Models
 from exchange.auction.tables import Table
 from exchange.auction.terms import write_terms
@@ -45,6 +46,7 @@ class Draft(Struct):
     record: Any  # CAMPAIGN record
     values: list[int]  # nano, where it draws from a list
     factors: list[tuple[str, int]]  # segment, ppm
+    segments: list[tuple[int, int]]  # that it targets: number, id of the name
     target: Target
     ads: list[Ad]
     knobs: tuple[str, ...]  # that are set anew
@@ -71,13 +73,16 @@ class Stock:
         others = len(config.auction.reserve) + len(config.endpoint)
         self.targets = Targets(max(room, len(pairs)) + 1, others, query_max(config.server.imps_max))
         self.ads = Ads(self.targets, names)
-        self.values, self.factors = Table(np.int64), Table(value.FACTOR)
+        self.values, self.factors, self.segments = Table(np.int64), Table(value.FACTOR), Table(mk.SEGMENT)
+        self.fees = FeeSets(config, names)
         self.briefs: list[Brief] = []
         self.number: dict[str, int] = {}  # by name as `advertiser/campaign`, lower case
         self.advertisers: dict[str, Advertiser] = {a.name.lower(): a for a in config.advertiser}
         self.n_paused = self.n_ended = 0
         self._reserved: NDArray[Any] = np.zeros(max(room, len(pairs)) + 1, self.dtype)
         self.records = self._reserved[:1]
+        for advertiser in config.advertiser:
+            self.fees.of(advertiser)  # also where nothing is for sale yet
         for advertiser, campaign in pairs:
             self.put(self.draft(advertiser, campaign))
 
@@ -94,8 +99,8 @@ class Stock:
         me["advertiser"] = self.name("advertiser", advertiser.name)
         me["seat"] = self.name("seat", advertiser.name)
         values: list[int] = []
-        write_terms(me, campaign, where, values)
-        me["holdout"] = advertiser.holdout
+        write_terms(me, campaign, where, values, self._rate_ppm(advertiser))
+        me["holdout"], me["fees"] = advertiser.holdout, self.fees.of(advertiser)
         me["model"] = self.models.row_of(where, campaign.model)
         try:
             me["rule"] = self._rule(campaign.rule)
@@ -103,14 +108,16 @@ class Stock:
         except bidding.RuleError as error:
             raise ConfigError(f"campaign {where}: {error}") from None
         target = campaign_target(campaign, self.config.audiences, where)
-        me["uses_data"] = uses_data(target)
+        me["uses_data"], targeted = segments_of(target)
         factors = [(segment, min(round(f * 1e6), mk.BUDGET_MAX_NANO)) for segment, f in campaign.factors.items()]
         ads = self.ads.draft(where, advertiser, campaign)
         try:
             self._number_values(target, campaign, ads)
         except ValueError as error:
             raise ConfigError(f"campaign {where}: {error}") from None
-        return Draft(ix, Brief(where, advertiser, campaign), me, values, factors, target, ads, knobs)
+        number = self.targets.vocabulary.id
+        segments = [(number("seg", segment), self.name("segment", segment)) for segment in targeted]
+        return Draft(ix, Brief(where, advertiser, campaign), me, values, factors, segments, target, ads, knobs)
 
     def put(self, draft: Draft) -> int:
         """Make a draft true: from the next step on. Returns the campaign's number."""
@@ -137,6 +144,12 @@ class Stock:
             self.targets.put(ix, draft.target)
         self.records[ix] = me
         return ix
+
+    def _rate_ppm(self, advertiser: Advertiser) -> int:
+        """What one unit of an advertiser's currency is worth in ours, in millionths."""
+        if advertiser.currency in ("", self.config.exchange.currency):
+            return mk.RATE_ONE_PPM
+        return round(self.config.rates[advertiser.currency] * mk.RATE_ONE_PPM)
 
     def name(self, kind: str, text: str) -> int:
         """The id of a name of the config; raises ConfigError when the ledger has no room for it."""
@@ -179,7 +192,7 @@ class Stock:
                     me[knob] = old[knob]
 
     def _runs(self, me: Any, old: Any, draft: Draft) -> None:
-        """Write the values and factors of a campaign, over its old ones where they fit."""
+        """Write the values, factors and segments of a campaign, over its old ones where they fit."""
         first, room = (0, 0)
         if old is not None and old["value_kind"] == value.EMPIRICAL:
             first, room = int(old["value_a"]), int(old["value_b"])
@@ -190,6 +203,8 @@ class Stock:
         first, room = (0, 0) if old is None else (int(old["factor0"]), int(old["n_factors"]))
         rows = [(self.targets.vocabulary.id("seg", segment), ppm) for segment, ppm in draft.factors]
         me["factor0"], me["n_factors"] = self.factors.put(rows, first, room), len(rows)
+        first, room = (0, 0) if old is None else (int(old["segment0"]), int(old["n_segments"]))
+        me["segment0"], me["n_segments"] = self.segments.put(draft.segments, first, room), len(draft.segments)
 
     def _reserve(self, n: int) -> None:
         """Room for `n` campaigns and the blank record behind them."""

@@ -33,7 +33,7 @@ def open_ledger(path: Path) -> "Ledger":
     """The ledger in a folder. Raises Quit when there is none."""
     from exchange.rent.ledger import Ledger
 
-    if path.is_dir() and not any(path.glob("*.seg")):
+    if path.is_dir() and not any(path.glob("*.seg")) and not (path / "sealed" / "manifest.json").exists():
         raise Quit(f"{path}: no *.seg files: expected the folder of a ledger")
     return Ledger(path)
 

@@ -58,6 +58,12 @@ def check(config: Config, name: str) -> None:
     if list(config.auction.slots) != sorted(config.auction.slots, reverse=True):
         raise ConfigError(f"{name}: auction.slots = {config.auction.slots}: expected click rates, the best first")
     for advertiser in config.advertiser:
+        if advertiser.currency not in ("", config.exchange.currency, *config.rates):
+            known = ", ".join((config.exchange.currency, *sorted(config.rates)))
+            raise ConfigError(
+                f"{name}: advertiser {advertiser.name}: currency = {advertiser.currency!r}: expected one of {known}, "
+                "or its rate in [rates]"
+            )
         _check_campaigns(advertiser, name)
     if config.theory is not None:
         _check_theory(config, config.theory, name)

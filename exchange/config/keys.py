@@ -116,8 +116,9 @@ class Fees(Struct, forbid_unknown_fields=True):
     """[fees]: who takes part of the money; presets none | isba2020 | pmp2022 (rent/waterfall.py), or own sets."""
 
     sell: str = "none"  # how the clearing price is shared
-    buy: str = "none"  # what comes on top for local campaigns
+    buy: str = "none"  # what comes on top for local campaigns, unless their advertiser has a set of its own
     set: dict[str, FeeSet] = {}  # own sets by name
+    fx_bps: Annotated[int, Meta(ge=0, le=10_000)] = 0  # on top for an advertiser of another currency, to `fx`
 
 
 class Creative(Struct, forbid_unknown_fields=True):
@@ -198,6 +199,8 @@ class Advertiser(Struct, forbid_unknown_fields=True):
     domains: list[str] = []  # its sites; remote bids with these adomains are its bids
     own_list: str = ""  # CSV of user ids that are its customers already
     own_share: Share = 0.0  # share of [population] people that are its customers already
+    fees: str = ""  # buy-side fee set of its campaigns; empty = fees.buy
+    currency: Annotated[str, Meta(pattern="^([A-Z]{3})?$")] = ""  # of its value_*, budget, daily; empty = the ledger's
     holdout: Share = 0.0  # share of people, by hash, who are never shown its ads: what incrementality is measured by
     campaign: list[Campaign] = []
 

@@ -241,6 +241,7 @@ FEES: Final = np.dtype(
         ("fixed_nano", "i8"),
         ("buy", "i8", (6,)),
         ("sell", "i8", (4,)),
+        ("fx_bps", "i8"),  # of the clearing price, to `fx` before the rest is split; `addon` has it in it
         ("name", "i8"),  # id of the set's terms among the ledger's names
     ],
     align=True,

@@ -230,21 +230,9 @@ def _check_advertiser(name: str, config: "Config | None") -> None:
 
 def _last_auction_ns(folder: Path) -> int:
     """When the last auction of a ledger was held; -1 = there is none."""
-    import numpy as np
-
-    from exchange.market import AUCTION_ROW
     from exchange.rent.ledger import Ledger
 
-    last = -1
-    for worker in Ledger(folder).workers:
-        chain = worker.chains.get("auctions")
-        for ix in reversed(range(len(chain.blocks) if chain else 0)):
-            assert chain is not None
-            if chain.keep[ix]:
-                rows = np.frombuffer(chain.payload(ix), AUCTION_ROW)[: chain.keep[ix]]
-                last = max(last, int(rows["ts_ns"].max()))
-                break
-    return last
+    return Ledger(folder).last_ns("auctions")
 
 
 def _show_lists(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any], str]:

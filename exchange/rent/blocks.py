@@ -14,6 +14,7 @@ import fcntl
 import os
 import re
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ INPUT_MAX_BYTES: Final = 1 << 25  # payload of one input record
 WORKER_MAX: Final = 0xFFFF
 STREAM_IX: Final[dict[str, int]] = {name: ix for ix, name in enumerate(STREAMS)}
 ROW_BYTES: Final[dict[str, int]] = {name: dtype.itemsize if dtype else 0 for name, dtype in STREAMS.items()}
+Shape = np.dtype[np.void] | None  # of the rows of a stream; None = records of any length
 _NAME = re.compile(rf"({'|'.join(STREAMS)})-w(\d+)-(\d{{6,}})\.seg")
 _fdatasync = getattr(os, "fdatasync", os.fsync)
 _SEQ = struct.Struct("=Q")
@@ -58,6 +60,7 @@ class Block(Struct):
     closed: int  # OPEN, CLOSED or END
     torn: bool  # the file ends before the payload does
     top_auction: int  # highest auction_id of the block, `auctions` only; 0 = unknown
+    last_seq: int = 0  # of a sealed file; 0 = not known without looking
 
 
 class Segment:
@@ -112,21 +115,13 @@ def segment_path(folder: Path, stream: str, worker: int, number: int) -> Path:
     return folder / f"{stream}-w{worker}-{number:06d}.seg"
 
 
-def segments(folder: Path) -> dict[int, dict[str, list[Segment]]]:
-    """Return worker -> stream -> segments in order. Raises LedgerError when a number is missing."""
+def segment_numbers(folder: Path) -> dict[tuple[int, str], list[int]]:
+    """(worker, stream) -> the numbers of the segments that lie in a folder, rising."""
     found: dict[tuple[int, str], list[int]] = {}
     for name in os.listdir(folder):
         if match := _NAME.fullmatch(name):
             found.setdefault((int(match[2]), match[1]), []).append(int(match[3]))
-    tree: dict[int, dict[str, list[Segment]]] = {}
-    for (worker, stream), numbers in sorted(found.items()):
-        numbers.sort()
-        if numbers != list(range(1, len(numbers) + 1)):
-            missing = next(n for n in range(1, numbers[-1]) if n not in numbers)
-            raise LedgerError(f"{segment_path(folder, stream, worker, missing)}: this segment is missing")
-        paths = [segment_path(folder, stream, worker, n) for n in numbers]
-        tree.setdefault(worker, {})[stream] = [Segment(str(path), path) for path in paths]
-    return tree
+    return {key: sorted(numbers) for key, numbers in found.items()}
 
 
 def header(stream: str, worker: int, size: int, first_seq: int = 0, count: int = 0, checksum: int = 0,
@@ -138,12 +133,16 @@ def header(stream: str, worker: int, size: int, first_seq: int = 0, count: int =
     )
 
 
-def scan(segment: Segment, stream: str, worker: int, last: bool) -> tuple[list[Block], bool]:
+def scan(
+    segment: Segment, stream: str, worker: int, last: bool, shapes: Mapping[str, Shape] = STREAMS
+) -> tuple[list[Block], bool]:
     """Find the blocks of a segment: closed ones by their headers, the open one up to its last whole row.
 
-    Returns (blocks, ended). Only the last segment of a stream may end in an open or torn block. Raises
-    LedgerError for a header that makes no sense; payloads are verified when they are read (`ledger.Ledger`).
+    Returns (blocks, ended). Only the last segment of a stream may end in an open or torn block. `shapes`: the rows,
+    for those of an earlier format. Raises LedgerError for a header that makes no sense; payloads are verified when
+    they are read (`chain.Chain`).
     """
+    dtype = shapes[stream]
     size = segment.size()
     blocks: list[Block] = []
     offset = 0
@@ -153,15 +152,15 @@ def scan(segment: Segment, stream: str, worker: int, last: bool) -> tuple[list[B
             if not last and offset < size:
                 raise segment.fail(offset, f"{size - offset} bytes without a block, and another segment follows")
             return blocks, False
-        block = _block(segment, stream, worker, offset, raw, size)
+        block = _block(segment, stream, worker, offset, raw, size, dtype, 1 if shapes is not STREAMS else FORMAT)
         if block.closed == END:
             return blocks, True
         blocks.append(block)
         if block.closed == OPEN or block.torn:
             if not last:
                 raise segment.fail(offset, "an unfinished block, and another segment follows")
-            _trim(segment, stream, block)
-            if _followed(segment, block, stream):
+            _trim(segment, stream, block, dtype)
+            if _followed(segment, block, stream, dtype):
                 if segment.read(offset, HEADER_BYTES) == raw:  # no writer leaves such a file
                     raise segment.fail(offset, "block header: says unfinished, but a block follows")
                 blocks.pop()  # the writer has just closed it: look again
@@ -170,14 +169,18 @@ def scan(segment: Segment, stream: str, worker: int, last: bool) -> tuple[list[B
         offset += HEADER_BYTES + block.size
 
 
-def _block(segment: Segment, stream: str, worker: int, offset: int, raw: bytes, size: int) -> Block:
+def _block(segment: Segment, stream: str, worker: int, offset: int, raw: bytes, size: int,
+           dtype: Shape, expected_format: int) -> Block:  # fmt: skip
     """Check a header and return its block; a payload that the file cuts off marks the block as torn."""
     (magic, version, stream_ix, first_seq, count, used, checksum, row_bytes, writer, closed, spare0, top,
      spare2) = HEADER.unpack(raw)  # fmt: skip
-    width = ROW_BYTES[stream]
+    width = dtype.itemsize if dtype is not None else 0
+    if magic == MAGIC and version == 1 and expected_format != 1 and segment.path is not None:
+        folder = segment.path.parent
+        raise LedgerError(f"{folder}: a ledger of format 1: `rentier ledger migrate {folder} NEW` writes it anew")
     for what, found, expected in (
         ("magic", magic, MAGIC),
-        ("format", version, FORMAT),
+        ("format", version, expected_format),
         ("stream", stream_ix, STREAM_IX[stream]),
         ("worker", writer, worker),
         ("bytes per row", row_bytes, width),
@@ -206,12 +209,12 @@ def _block(segment: Segment, stream: str, worker: int, offset: int, raw: bytes, 
     )
 
 
-def _trim(segment: Segment, stream: str, block: Block) -> None:
+def _trim(segment: Segment, stream: str, block: Block, dtype: Shape) -> None:
     """Count the rows of an unfinished block that are whole: present, and with a seq that grows."""
-    width = ROW_BYTES[stream]
+    width = dtype.itemsize if dtype is not None else 0
     payload = segment.read(block.offset + HEADER_BYTES, block.count * width if width else block.size)
-    if width:
-        rows = np.frombuffer(payload, STREAMS[stream], min(block.count, len(payload) // width))
+    if dtype is not None:
+        rows = np.frombuffer(payload, dtype, min(block.count, len(payload) // width))
         seqs = rows["seq"]
         grows = np.concatenate(([True], seqs[1:] > seqs[:-1])) & (seqs > 0) if seqs.size else np.zeros(0, bool)
         block.count = int(seqs.size if grows.all() else np.argmin(grows))
@@ -226,13 +229,15 @@ def _trim(segment: Segment, stream: str, block: Block) -> None:
         block.first_seq = found[0][0] if found else 0
 
 
-def _followed(segment: Segment, block: Block, stream: str) -> bool:
+def _followed(segment: Segment, block: Block, stream: str, dtype: Shape) -> bool:
     """Whether another block with rows, or the end mark, stands right behind an unfinished one."""
     raw = segment.read(block.offset + HEADER_BYTES + block.size, HEADER_BYTES)
     if len(raw) < HEADER_BYTES:
         return False
     magic, _, stream_ix, _, count, _, _, row_bytes, _, closed, *_ = HEADER.unpack(raw)
-    alike = magic == MAGIC and stream_ix == STREAM_IX[stream] and row_bytes == ROW_BYTES[stream]
+    alike = (
+        magic == MAGIC and stream_ix == STREAM_IX[stream] and row_bytes == (dtype.itemsize if dtype is not None else 0)
+    )
     return alike and bool(count or closed)
 
 

@@ -47,7 +47,7 @@ from exchange.rent.blocks import (
     sync_and_close,
     top_auction,
 )
-from exchange.rent.ledger import recover
+from exchange.rent.recovery import recover
 
 SEGMENT_BYTES: Final = 64 << 20
 BLOCK_ROWS: Final = 4_096

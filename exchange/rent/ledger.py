@@ -1,53 +1,32 @@
-"""The ledger, read side: the journal of every worker as numpy arrays, also while it is being written.
+"""The ledger, read side: the journal of every worker as numpy arrays, also while it is being written and sealed.
 
-What counts after a crash. A worker's records carry one counter `seq` over all its streams, and the step that sells
-an imp writes its auction row last. So the reader finds the first `seq` that is missing in the union of the streams,
-keeps what lies before it, and then cuts at the first bid or win row that no auction row follows: that step was
-never finished. Everything else commits itself. No sort is needed: seqs grow within a stream, so the number of
-missing ones up to S is `S - first + 1 - sum of counts up to S`, which never falls as S grows and is found by
-bisection over the blocks.
-The same cut makes a snapshot of a live ledger consistent, in whatever order the streams are read: every record
-older than the first look at any stream was complete before that look, hence the records form a gapless prefix up
-to there, and whatever was seen beyond the first gap is left for the next `refresh`.
-A worker that was closed cleanly (every stream ends with the end mark) is shown as it is, uncut.
+What counts after a crash, and how a live ledger is looked at, says `chain.py`. Rows of sealed files are full rows: what
+those leave out is derived again (`derived.py`).
 """
 
-import bisect
-import os
-import zlib
+import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from exchange.market import STREAMS
-from exchange.rent.blocks import (
-    CLOSED,
-    END,
-    HEADER_BYTES,
-    INPUT_HEAD,
-    INPUT_PACKER,
-    ROW_BYTES,
-    Block,
-    LedgerError,
-    Segment,
-    first_seq_of,
-    header,
-    inputs_in,
-    scan,
-    segments,
-)
+from exchange.market import PARTIES, STREAMS
+from exchange.rent import manifest as mf
+from exchange.rent.blocks import INPUT_HEAD, INPUT_PACKER, LedgerError, inputs_in
+from exchange.rent.chain import LOOKS_MAX, Chain, Gone, Part, Worker, look
+from exchange.rent.derived import history, splits
 from exchange.rent.names import Names, read_meta
+from exchange.rent.sealed import DERIVED, OF_WIN, Sealed, sums_of
 
 if TYPE_CHECKING:
+    from exchange.rent.answers import Answer
     from exchange.rent.journal import Journal
 
-LOST_MAX: Final = 100_000  # records that `recover` may cut; kill -9 costs one step, a power failure a few seconds
-_COUNTER: Final = (1 << 48) - 1
+FIXED = ("auctions", "bids", "wins", "events")
 
 
 class Input(Struct):
@@ -60,147 +39,6 @@ class Input(Struct):
     config_version: int
     snapshot_version: int
     payload: bytes
-
-
-class Chain:
-    """One stream of one worker: its blocks in order, and how many rows of each count."""
-
-    def __init__(self, stream: str, worker: int, parts: list[Segment], skip_checksum: bool = False) -> None:
-        self.stream = stream
-        self.worker = worker
-        self.parts = parts
-        self.skip_checksum = skip_checksum
-        self.blocks: list[tuple[Segment, Block]] = []
-        self.ended = not parts
-        for part in parts:
-            found, self.ended = scan(part, stream, worker, part is parts[-1])
-            self.blocks += [(part, block) for block in found if block.count]
-        self.keep = [block.count for _, block in self.blocks]  # rows that count, per block
-        self._firsts = [block.first_seq for _, block in self.blocks]
-        for (part, block), before in zip(self.blocks[1:], self._firsts, strict=False):
-            if block.first_seq <= before:
-                raise part.fail(block.offset, f"seq {block.first_seq} follows {before}")
-        self._before = np.concatenate(([0], np.cumsum(self.keep))).astype(np.int64)
-        self._seqs: tuple[int, NDArray[np.uint64]] = (-1, np.zeros(0, np.uint64))
-
-    @property
-    def rows(self) -> int:
-        """Rows that count."""
-        return sum(self.keep)
-
-    def seqs(self, ix: int) -> NDArray[np.uint64]:
-        """The seqs of one block."""
-        if self._seqs[0] != ix:
-            payload = self.payload(ix)
-            dtype = STREAMS[self.stream]
-            if dtype is None:
-                seqs = np.array([seq for seq, _, _ in inputs_in(payload, self.blocks[ix][1].count)], np.uint64)
-            else:
-                seqs = np.frombuffer(payload, dtype)["seq"].copy()
-            self._seqs = (ix, seqs)
-        return self._seqs[1]
-
-    def upto(self, seq: int) -> int:
-        """Rows whose seq is at most `seq`."""
-        ix = bisect.bisect_right(self._firsts, seq) - 1
-        if ix < 0:
-            return 0
-        return int(self._before[ix]) + int(np.searchsorted(self.seqs(ix), np.uint64(seq), "right"))
-
-    def last_seq(self, at_most: int) -> int:
-        """The highest seq that is not above `at_most`; 0 = none."""
-        ix = bisect.bisect_right(self._firsts, at_most) - 1
-        if ix < 0:
-            return 0
-        seqs = self.seqs(ix)
-        return int(seqs[int(np.searchsorted(seqs, np.uint64(at_most), "right")) - 1])
-
-    def first_after(self, seq: int) -> int:
-        """The lowest seq above `seq`; 0 = none."""
-        ix = max(0, bisect.bisect_right(self._firsts, seq) - 1)
-        for k in range(ix, min(ix + 2, len(self._firsts))):
-            seqs = self.seqs(k)
-            at = int(np.searchsorted(seqs, np.uint64(seq), "right"))
-            if at < seqs.size:
-                return int(seqs[at])
-        return 0
-
-    def cut(self, seq: int) -> int:
-        """Keep only rows up to `seq`; return how many fall away."""
-        before = self.rows
-        kept = self.upto(seq)
-        self.keep = [max(0, min(n, kept - int(start))) for n, start in zip(self.keep, self._before, strict=False)]
-        return before - kept
-
-    def payload(self, ix: int) -> bytes:
-        """The whole payload of a block; LedgerError when its checksum disagrees."""
-        buffer = bytearray(self.blocks[ix][1].size)
-        self.read_into(ix, memoryview(buffer))
-        return bytes(buffer)
-
-    def read_into(self, ix: int, buffer: memoryview) -> None:
-        """Read the whole payload of a block and verify it."""
-        part, block = self.blocks[ix]
-        if part.read_into(block.offset + HEADER_BYTES, buffer) < block.size:
-            raise part.fail(block.offset, "the file shrank while it was read; open it again")
-        if block.closed != CLOSED or block.torn or self.skip_checksum:
-            return
-        found = zlib.crc32(buffer)
-        if found != block.checksum:
-            raise part.fail(block.offset, f"checksum is {found:08x}, the header says {block.checksum:08x}")
-        if first_seq_of(buffer) != block.first_seq:
-            raise part.fail(block.offset, f"first seq is {first_seq_of(buffer)}, header says {block.first_seq}")
-
-    def load(self, out: NDArray[np.void]) -> None:
-        """Copy the rows that count into `out`."""
-        at = 0
-        width = ROW_BYTES[self.stream]
-        view = memoryview(out.view(np.uint8))  # type: ignore[arg-type]
-        for ix, keep in enumerate(self.keep):
-            size = self.blocks[ix][1].size
-            if keep * width == size:
-                self.read_into(ix, view[at * width : at * width + size])
-            elif keep:
-                view[at * width : (at + keep) * width] = self.payload(ix)[: keep * width]
-            at += keep
-
-
-class Worker:
-    """All streams of one worker, cut to what counts."""
-
-    def __init__(self, worker: int, tree: dict[str, list[Segment]], skip_checksum: bool = False) -> None:
-        self.worker = worker
-        self.chains = {name: Chain(name, worker, parts, skip_checksum) for name, parts in tree.items()}
-        self.clean = all(chain.ended for chain in self.chains.values())
-        self.cut: dict[str, int] = {}
-        self.last_seq = max((chain.last_seq(1 << 63) for chain in self.chains.values()), default=0)
-        if not self.clean:
-            self.last_seq = self._committed()
-            self.cut = {name: chain.cut(self.last_seq) for name, chain in self.chains.items()}
-
-    def _committed(self) -> int:
-        """The seq of the last row that counts."""
-        chains = list(self.chains.values())
-        low = min((chain._firsts[0] for chain in chains if chain._firsts), default=1) - 1
-
-        def missing(seq: int) -> int:
-            return seq - low - sum(chain.upto(seq) for chain in chains)
-
-        high = self.last_seq
-        if high > low and missing(high):
-            high = low + bisect.bisect_left(range(low + 1, high + 1), 1, key=missing)
-        if "auctions" not in self.chains:
-            return high
-        last = self.chains["auctions"].last_seq(high)
-        loose = [self.chains[name].first_after(last) for name in ("bids", "wins") if name in self.chains]
-        return min([high, *(seq - 1 for seq in loose if seq)])
-
-    def next_auction(self) -> int:
-        """The first auction counter that was not used by a row that counts."""
-        if "auctions" not in self.chains:
-            return 1
-        tops = [block.top_auction for _, block in self.chains["auctions"].blocks]
-        return (max(tops, default=0) & _COUNTER) + 1
 
 
 class Ledger:
@@ -228,14 +66,21 @@ class Ledger:
 
     def refresh(self) -> None:
         """Look again: take a consistent snapshot of what is there now."""
-        for name in ("auctions", "bids", "wins", "events", "names", "meta"):
+        for name in (*FIXED, "names", "meta"):
             self.__dict__.pop(name, None)
+        self._loaded: dict[tuple[int, str], NDArray[Any]] = {}
+        self.manifest = mf.Manifest()
         if self._journal is not None:
-            tree, skip = {self._journal.worker: self._journal.segments()}, True
-        else:
-            assert self.path is not None
-            tree, skip = segments(self.path), False
-        self.workers = [Worker(worker, streams, skip) for worker, streams in tree.items()]
+            parts: dict[str, list[Part]] = {name: list(found) for name, found in self._journal.segments().items()}
+            self.workers = [Worker(self._journal.worker, parts, skip_checksum=True)]
+            return
+        assert self.path is not None
+
+        def build(tree: dict[int, dict[str, list[Part]]], manifest: mf.Manifest) -> list[Worker]:
+            self.manifest = manifest
+            return [Worker(worker, parts, base=manifest.base(worker)) for worker, parts in tree.items()]
+
+        self.workers = look(self.path, build)
 
     @property
     def clean(self) -> bool:
@@ -250,6 +95,22 @@ class Ledger:
             for name, n in worker.cut.items():
                 total[name] = total.get(name, 0) + n
         return total
+
+    @property
+    def dropped(self) -> list[mf.File]:
+        """What retention took away: per stream and worker the rows, and the span of their seqs and times."""
+        return self.manifest.dropped
+
+    def dropped_to(self, stream: str, worker: int) -> int:
+        """The seq up to which rows of a stream were dropped; 0 = none were."""
+        gone = self.manifest.dropped_of(stream, worker)
+        return gone.last_seq if gone else 0
+
+    def snapshot(self) -> str:
+        """A text that changes whenever what this look sees changes."""
+        facts = [(worker.worker, name, chain.rows, chain.last_seq(1 << 63)) for worker in self.workers
+                 for name, chain in sorted(worker.chains.items())]  # fmt: skip
+        return hashlib.sha256(repr((facts, [file.crc32 for file in self.manifest.files])).encode()).hexdigest()
 
     @cached_property
     def auctions(self) -> NDArray[Any]:
@@ -268,7 +129,7 @@ class Ledger:
 
     @cached_property
     def events(self) -> NDArray[Any]:
-        """Impressions, clicks, releases, late impressions (`market.EVENT_ROW`)."""
+        """Impressions, clicks, conversions, releases, refunds (`market.EVENT_ROW`)."""
         return self._rows("events")
 
     @cached_property
@@ -281,6 +142,16 @@ class Ledger:
         """What `names.write_meta` left beside the journal; empty when there is nothing."""
         return self._meta if self.path is None else read_meta(self.path)
 
+    def sql(self, query: str, parameters: Any = ()) -> "Answer":
+        """The answer to one SELECT over the views of docs/sql.md, as of the last `refresh`.
+
+        It has `.columns`, `.rows`, `.fetchnumpy()`, `.frame()` (pandas) and `.table()`. parameters: for `?` (a
+        sequence) or `$name` (a mapping). Raises LedgerError with DuckDB's message for a query it cannot answer.
+        """
+        from exchange.rent.answers import ask
+
+        return ask(self, query, parameters)
+
     def verify(self) -> int:
         """Read everything, so that every checksum is verified; return the rows of all streams."""
         fixed = sum(len(rows) for rows in (self.auctions, self.bids, self.wins, self.events))
@@ -289,85 +160,188 @@ class Ledger:
     def inputs(self) -> Iterator[Input]:
         """The records of the `inputs` stream, worker by worker in order of seq."""
         for worker in self.workers:
-            chain = worker.chains.get("inputs")
-            for ix, keep in enumerate(chain.keep if chain else []):
-                assert chain is not None
-                payload = chain.payload(ix)
-                for _, _, start in inputs_in(payload, keep):
-                    seq, ts_ns, config, snapshot, who, kind, length = INPUT_PACKER.unpack_from(payload, start)
-                    data = payload[start + INPUT_HEAD.itemsize : start + INPUT_HEAD.itemsize + length]
-                    yield Input(seq, ts_ns, kind, who, config, snapshot, data)
+            if "inputs" in worker.chains:
+                yield from self._inputs_of(worker)
 
     def seqs(self) -> dict[int, NDArray[np.uint64]]:
-        """The seqs of all records of each worker, sorted."""
+        """The seqs of all records of each worker, sorted; those of dropped files are not among them."""
         found: dict[int, NDArray[np.uint64]] = {}
         for state in self.workers:
             parts = [
                 rows["seq"][rows["worker"] == state.worker]
                 for rows in (self.auctions, self.bids, self.wins, self.events)
             ]
-            chain = state.chains.get("inputs")
-            parts += [chain.seqs(ix)[:keep] for ix, keep in enumerate(chain.keep)] if chain else []
-            found[state.worker] = np.sort(np.concatenate(parts))
+            chain = self._steady(state, "inputs", _seqs_of) if "inputs" in state.chains else []
+            found[state.worker] = np.sort(np.concatenate([*parts, *chain]))
         return found
+
+    def gaps(self) -> list[tuple[int, int, int]]:
+        """(worker, expected seq, found seq) where records are missing that retention has not noted; [] = none."""
+        found = []
+        for worker, seqs in self.seqs().items():
+            noted = sum(gone.rows for gone in self.dropped if gone.worker == worker)
+            until = max((gone.last_seq for gone in self.dropped if gone.worker == worker), default=0)
+            below = int(np.searchsorted(seqs, np.uint64(until), "right"))
+            if below + noted != until:
+                found.append((worker, until - noted, below))
+            rest = seqs[below:]
+            broken = rest != np.arange(until + 1, until + rest.size + 1, dtype=np.uint64)
+            if broken.any():
+                at = int(np.argmax(broken))
+                found.append((worker, until + at + 1, int(rest[at])))
+        return found
+
+    def derivation(self) -> list[str]:
+        """Compare the sums of what sealed files leave out with what was written; a line for each file that differs."""
+        found = []
+        for worker in self.workers:
+            for stream in ("wins", "events"):
+                rows, at = self._of(worker, stream), 0
+                for file in self.manifest.of(stream, worker.worker):
+                    part, at = rows[at : at + file.rows], at + file.rows
+                    sums = sums_of(stream, part)
+                    found += [
+                        f"{file.name}: the sum of {name} is {sums[name]}, {file.sums.get(name)} was written"
+                        for name in DERIVED[stream]
+                        if sums[name] != file.sums.get(name)
+                    ]
+        return found
+
+    def last_ns(self, stream: str) -> int:
+        """When the last record of a stream (not `inputs`) was written; -1 = there is none."""
+        chains = [worker for worker in self.workers if stream in worker.chains]
+        return max((self._steady(worker, stream, Chain.last_ns) for worker in chains), default=-1)
+
+    # ---- loading -------------------------------------------------------------------------------------------------
 
     def _rows(self, stream: str) -> NDArray[Any]:
         """The rows of one stream of all workers."""
         dtype = STREAMS[stream]
         assert dtype is not None
-        chains = [worker.chains[stream] for worker in self.workers if stream in worker.chains]
-        out = np.empty(sum(chain.rows for chain in chains), dtype)
-        at = 0
-        for chain in chains:
-            chain.load(out[at : at + chain.rows])
-            at += chain.rows
-        return out
+        workers = [worker for worker in self.workers if stream in worker.chains]
+        if len(workers) == 1:
+            return self._of(workers[0], stream)
+        parts = [self._of(worker, stream) for worker in workers]
+        return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+    def _of(self, worker: Worker, stream: str) -> NDArray[Any]:
+        """The rows of one stream of one worker, derived columns filled in."""
+        if (worker.worker, stream) not in self._loaded:
+            sealed = [worker.chains[name].sealed_rows for name in ("wins", "events") if name in worker.chains]
+            if stream in ("wins", "events") and any(sealed):
+                self._derive(worker)
+            else:
+                self._loaded[worker.worker, stream] = self._load(worker, stream)
+        return self._loaded[worker.worker, stream]
+
+    def _load(self, worker: Worker, stream: str) -> NDArray[Any]:
+        """The rows of one stream of one worker as they lie there."""
+        dtype = STREAMS[stream]
+        assert dtype is not None
+        if stream not in worker.chains:
+            return np.empty(0, dtype)
+
+        def load(chain: Chain) -> NDArray[Any]:
+            out = np.empty(chain.rows, dtype)
+            chain.load(out)
+            return out
+
+        rows: NDArray[Any] = self._steady(worker, stream, load)
+        return rows
+
+    def parts(self, worker: Worker, stream: str) -> tuple[list[str], NDArray[Any]]:
+        """Where the rows of one stream of one worker lie: paths of sealed files, and the rows behind those."""
+
+        def read(chain: Chain) -> tuple[list[str], NDArray[Any]]:
+            assert chain.dtype is not None
+            paths = [part.name for part, _ in chain.blocks if isinstance(part, Sealed)]
+            tail = range(chain.n_sealed, len(chain.blocks))
+            rows = [np.frombuffer(chain.payload(ix), chain.dtype)[: chain.keep[ix]] for ix in tail]
+            return paths, np.concatenate([np.empty(0, chain.dtype), *rows])
+
+        found: tuple[list[str], NDArray[Any]] = self._steady(worker, stream, read)
+        return found
+
+    def _steady(self, worker: Worker, stream: str, read: Any) -> Any:
+        """Call `read` with a chain; where its segments were sealed since this look, with the same rows found anew."""
+        for _ in range(LOOKS_MAX):
+            try:
+                return read(worker.chains[stream])
+            except Gone:
+                assert self.path is not None
+                before = worker.chains[stream].rows
+                fresh = look(self.path, lambda tree, _: Chain(stream, worker.worker, tree[worker.worker][stream]))
+                fresh.cut(worker.last_seq)
+                if fresh.rows != before:
+                    raise LedgerError(
+                        f"{self.path}: rows of {stream} were dropped while they were read; open it again"
+                    ) from None
+                worker.chains[stream] = fresh
+                self.manifest = mf.read(self.path)
+        raise LedgerError(f"{self.path}: {stream} of worker {worker.worker} was moved during each of {LOOKS_MAX} looks")
+
+    def _derive(self, worker: Worker) -> None:
+        """Load wins and events of a worker and fill in what sealed files leave out."""
+        wins, events = self._load(worker, "wins"), self._load(worker, "events")
+        n = worker.chains["wins"].sealed_rows if "wins" in worker.chains else 0
+        m = worker.chains["events"].sealed_rows if "events" in worker.chains else 0
+        fees = {name: wins[name][:n] for name in ("clearing_nano", "fees", "flags")}
+        total = wins["buyer_total_nano"].copy()
+        total[:n], parties = splits(self.names, fees)
+        wins["buyer_total_nano"][:n] = total[:n]
+        for k, party in enumerate(PARTIES):
+            wins[f"{party}_nano"][:n] = parties[:, k]
+        facts = {name: wins[name].copy() for name in ("seq", "ts_ns", "serial", "person_key", "advertiser")}
+        happened = {name: events[name].copy() for name in ("seq", "ts_ns", "kind", "serial")}
+        happened["refund_nano"] = -events["paid_nano"]
+        found = history(facts, total, happened)
+        for name in ("contacts", "since_last_s", "cum_rent_nano"):
+            wins[name][:n] = getattr(found, name)[:n]
+        events["paid_nano"][:m] = found.paid_nano[:m]
+        events["cum_rent_nano"][:m] = found.event_cum_rent_nano[:m]
+        events["contact_n"][:m] = found.contact_n[:m]
+        of = found.win[:m]
+        if len(wins):
+            for name in OF_WIN:
+                events[name][:m] = np.where(of >= 0, wins[name][of], 0)
+        self._loaded[worker.worker, "wins"], self._loaded[worker.worker, "events"] = wins, events
+
+    def _inputs_of(self, worker: Worker) -> Iterator[Input]:
+        """The records of the `inputs` stream of one worker."""
+        done = 0
+        while batch := self._steady(worker, "inputs", lambda chain, done=done: _inputs_after(chain, done)):
+            yield from batch
+            done += len(batch)
 
 
-def recover(folder: Path, worker: int) -> tuple[int, int, dict[str, int]]:
-    """Make a worker's ledger whole before it is written again: cut torn tails, close what a crash left open.
-
-    Returns (next seq, next auction counter, stream -> number of its last segment). Only for the holder of the
-    writer's lock. Raises LedgerError, and changes nothing, when more than tails would be lost.
-    """
-    tree = segments(folder).get(worker, {})
-    state = Worker(worker, tree)
-    if not state.clean:
-        lost = sum(state.cut.values())
-        if lost > LOST_MAX:
-            raise LedgerError(
-                f"{folder}: a record of worker {worker} is missing after seq {state.last_seq}, and {lost} records"
-                f" behind it would be lost, more than a crash can explain ({LOST_MAX}): look for missing segments"
-            )
-        for chain in state.chains.values():
-            _repair(chain)
-    return state.last_seq + 1, state.next_auction(), {name: len(parts) for name, parts in tree.items()}
+def _seqs_of(chain: Chain) -> list[NDArray[np.uint64]]:
+    """The seqs of each block that count."""
+    return [chain.seqs(ix)[:keep] for ix, keep in enumerate(chain.keep)]
 
 
-def _repair(chain: Chain) -> None:
-    """Close the last kept block of a stream, put the end mark behind it, and cut the file there."""
-    for part in chain.parts:
-        held = [ix for ix, (segment, _) in enumerate(chain.blocks) if segment is part]
-        whole = all(chain.keep[ix] == chain.blocks[ix][1].count for ix in held)
-        if part is not chain.parts[-1] and whole:
-            continue
-        assert part.path is not None
-        end = 0
-        with part.path.open("r+b") as file:
-            for ix in held:
-                if not chain.keep[ix]:
-                    continue
-                block = chain.blocks[ix][1]
-                payload = chain.payload(ix)
-                width = ROW_BYTES[chain.stream]
-                used = chain.keep[ix] * width if width else inputs_in(payload, chain.keep[ix])[-1][1]
-                raw = header(chain.stream, chain.worker, used, block.first_seq, chain.keep[ix],
-                             zlib.crc32(payload[:used]), CLOSED, block.top_auction)  # fmt: skip
-                file.seek(block.offset)
-                file.write(raw)
-                end = block.offset + HEADER_BYTES + used
-            file.seek(end)
-            file.write(header(chain.stream, chain.worker, 0, closed=END))
-            file.truncate(end + HEADER_BYTES)
-            file.flush()
-            os.fsync(file.fileno())
+def _inputs_after(chain: Chain, done: int) -> list[Input]:
+    """The records of a chain of `inputs` behind its first `done`, to the end of their block."""
+    start = 0
+    for ix, keep in enumerate(chain.keep):
+        if start <= done < start + keep:
+            return _inputs_in(chain, ix)[done - start : keep]
+        start += keep
+    return []
+
+
+def _inputs_in(chain: Chain, ix: int) -> list[Input]:
+    """The records of one block of the `inputs` stream. Raises Gone."""
+    part, worker = chain.blocks[ix][0], chain.worker
+    if isinstance(part, Sealed):
+        try:
+            records = part.inputs()
+        except FileNotFoundError as error:
+            raise Gone(part.name) from error
+        return [Input(seq, ns, kind, worker, conf, snap, data) for seq, ns, conf, snap, kind, data in records]
+    payload = chain.payload(ix)
+    found = []
+    for _, _, start in inputs_in(payload, chain.keep[ix]):
+        seq, ts_ns, config, snapshot, who, kind, length = INPUT_PACKER.unpack_from(payload, start)
+        data = payload[start + INPUT_HEAD.itemsize : start + INPUT_HEAD.itemsize + length]
+        found.append(Input(seq, ts_ns, kind, who, config, snapshot, data))
+    return found

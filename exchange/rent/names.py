@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,12 +29,16 @@ _TABLE: Final = str.maketrans(_ESCAPES)
 class Names:
     """Texts <-> u32 ids, per kind; `limit` names in all.
 
-    `folder` None = memory only. `read_only` looks at a ledger that another process may be writing. Raises
-    JournalError when another writer holds the file, LedgerError for a line that is not a name.
+    `folder` None = memory only. `read_only` looks at a ledger that another process may be writing; `only`
+    one kind is then looked at. Raises JournalError when another writer holds the file, LedgerError for a line that is
+    not a name.
     """
 
-    def __init__(self, folder: Path | str | None, limit: int = NAMES_MAX, read_only: bool = False) -> None:
+    def __init__(
+        self, folder: Path | str | None, limit: int = NAMES_MAX, read_only: bool = False, only: str = ""
+    ) -> None:
         self.limit = limit
+        self._only = only
         self.total = 0
         self.refused = 0  # names that got 0: over the limit, or too long
         self._ids: dict[tuple[str, str], int] = {}
@@ -119,6 +124,10 @@ class Names:
         """Read the file; return the bytes of its whole lines."""
         data = path.read_bytes()
         whole = data.rfind(b"\n") + 1
+        if self._only:
+            wanted = re.findall(rb"^%s\t.*\n" % self._only.encode(), data[:whole], re.MULTILINE)
+            data = b"".join(wanted)
+            whole = len(data)
         for number, line in enumerate(data[:whole].split(b"\n")[:-1], 1):
             try:
                 kind, id_, text = line.decode("utf-8", "surrogatepass").split("\t")

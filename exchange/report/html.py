@@ -43,7 +43,8 @@ svg .line.s2{stroke:var(--s2)}svg .line.s3{stroke:var(--s3)}svg .line.s4{stroke:
 .legend i{display:inline-block;width:.8em;height:.8em;margin-right:.4em;border-radius:2px}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto}
-th,td{overflow-wrap:break-word;padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+th,td{overflow-wrap:break-word;padding:.35rem .5rem;
+border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 thead th{vertical-align:bottom;font-weight:600;border-bottom:2px solid var(--soft)}thead small{font-weight:400;
 color:var(--soft);display:block}.left{text-align:left;white-space:normal}tbody th{font-weight:500;text-align:left}
 tr.sum th,tr.sum td{font-weight:600;border-top:2px solid var(--soft)}

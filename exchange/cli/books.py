@@ -1,0 +1,79 @@
+"""The commands on a ledger's books: `rentier ledger ACTION`. An action is one line of ACTIONS."""
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+from exchange.cli import Command, ledger_and_json, open_ledger
+
+
+class Action(NamedTuple):
+    """One action: its options, and what it answers (the text to print, the exit code)."""
+
+    name: str
+    options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], tuple[str, int]]
+    help: str
+    example: str
+
+
+def commands(command: Command) -> None:
+    """The command `ledger`, with its actions."""
+    top = command(
+        "ledger",
+        None,
+        "Look after the books of a ledger.",
+        "rentier ledger balance demo-ledger --by advertiser,week",
+    )
+    actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action in ACTIONS:
+        sub = actions.add_parser(
+            action.name,
+            help=action.help,
+            description=action.help,
+            epilog=f"example:\n  {action.example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        action.options(sub)
+        sub.set_defaults(run=_printing(action.run))
+
+
+def _printing(run: Callable[[argparse.Namespace], tuple[str, int]]) -> Callable[[argparse.Namespace], int]:
+    """A command that prints what an action answers."""
+
+    def printed(args: argparse.Namespace) -> int:
+        text, code = run(args)
+        print(text, end="" if text.endswith("\n") else "\n")
+        return code
+
+    return printed
+
+
+def _balance_options(sub: argparse.ArgumentParser) -> None:
+    ledger_and_json(sub)
+    sub.add_argument(
+        "--by",
+        default="party",
+        metavar="KEYS",
+        help="advertiser, publisher, campaign, segment, day, week, month, party; several by commas (default party)",
+    )
+
+
+def _balance(args: argparse.Namespace) -> tuple[str, int]:
+    import msgspec
+
+    from exchange.rent.postings import balance, render
+
+    found = balance(open_ledger(args.ledger), tuple(args.by.split(",")))
+    return (msgspec.json.encode(found).decode() if args.json else render(found)), 0 if found.balanced else 1
+
+
+ACTIONS = (
+    Action(
+        "balance",
+        _balance_options,
+        _balance,
+        "The trial balance: who was debited and credited what; exit 1 when the two differ.",
+        "rentier ledger balance demo-ledger --by advertiser,week",
+    ),
+)

@@ -55,9 +55,7 @@ class FeeSets:
         terms = terms_of(record)
         record["name"] = self._ids.id("fees", terms)
         if not 0 < record["name"] <= SETS_MAX:
-            raise ConfigError(
-                f"{key} = {buy!r}: no room for its terms: expected at most {SETS_MAX} fee sets, and names"
-            )
+            raise ConfigError(f"{key} = {buy!r}: no room for its terms: expected at most {SETS_MAX} fee sets, and names")
         self.table.put([record])
         self.names.append(f"{key} = {buy!r}")
         return terms

@@ -12,7 +12,9 @@ from exchange.config import Campaign, ConfigError, Distribution
 FAR_NS: Final = 2**62
 
 
-def write_terms(me: Any, campaign: Campaign, where: str, table: list[int], rate_ppm: int = mk.RATE_ONE_PPM) -> None:
+def write_terms(
+    me: Any, campaign: Campaign, where: str, table: list[int], rate_ppm: int = mk.RATE_ONE_PPM
+) -> None:
     """Write a campaign's value, budgets, caps and flight into its record; `table` takes values to be drawn from.
 
     rate_ppm: what one unit of its advertiser's currency is worth in the ledger's, in millionths; values and budgets are

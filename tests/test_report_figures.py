@@ -18,6 +18,7 @@ from exchange.report.rerent_curve import Cells, fit
 from exchange.report.shape import Report, Table
 from exchange.simulate.run import simulate
 from tests import naive_figures as naive
+from tests import naive_reports, report_docs
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +234,11 @@ def test_every_form_of_every_report(name: str, ledger: Ledger, books: Books, tmp
     nothing = Books(Ledger(tmp_path / "nothing"))
     for by in ("", *command.module(name).BY):
         assert command.shown(command.build(name, nothing, by))
+
+
+@pytest.mark.parametrize("name", [*MINE, "ad_load"])
+def test_the_docs_have_every_figure_of_these(name: str) -> None:
+    """Title, unit, definition and formula as the report itself says them, under the report's heading."""
+    text = (Path(__file__).parents[1] / "docs" / "reports.md").read_text()
+    part = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    assert report_docs.section(name, Books(naive_reports.varied())).strip() in part

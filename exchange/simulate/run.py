@@ -127,7 +127,7 @@ class Simulation:
         # conversions are rare and late: their ring starts small and grows between chunks (`_widen`)
         self.chunk_room = 1 << (2 * CHUNK * max(1, len(config.auction.slots)) - 1).bit_length()
         self.conversions = np.zeros(self.chunk_room, PENDING)
-        self.visits = np.zeros(1, VISIT_RECORD)
+        self.visits = np.zeros(2, VISIT_RECORD)  # this one and the next
         self.elapsed_s = 0.0
         self.done = 0
 

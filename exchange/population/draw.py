@@ -45,7 +45,8 @@ SETTINGS: Final = mk.shape(
         ("seed", "i8"), ("people", "i8"), ("in_turn", "i8"), ("placements", "i8"),
         ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
-        ("cvr", "f8"), ("hour_swing", "f8"), ("queries", "i8"), ("query_max", "i8"),  # address and room of each placement's query
+        ("cvr", "f8"), ("hour_swing", "f8"),
+        ("queries", "i8"), ("query_max", "i8"),  # address of the placements' queries, room of each
         ("log", "i8"), ("log_rows", "i8"),  # address and length of the log; no rows = no log
     ]
 )  # fmt: skip

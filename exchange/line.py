@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from exchange import market as mk
 from exchange.auction.building import REMOTE_MAX_PER_ENDPOINT
-from exchange.auction.changes import Change, carry_out, plan, read_change
+from exchange.auction.changes import Change, carry_out, note, plan, read_change
 from exchange.auction.floors import floor_of
 from exchange.auction.reasons import Sampler
 from exchange.auction.sell import endpoints_for, learn_of_one
@@ -357,10 +357,13 @@ class Line:
             offers = [[Offer(ad) for ad in ads] for ads in planned.ads]
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        payload = b""
         if self.full:
             payload = _MSGPACK((change.action, change.campaign, change.keys))
             if len(payload) > INPUT_MAX_BYTES:
                 raise ConfigError(f"{change.action}: {len(payload)} bytes of keys: expected at most {INPUT_MAX_BYTES}")
+        note(self.venue, planned)
+        if self.full:
             self.append_input(mk.KIND_CHANGE, now_ns, payload)
         self.venue.tick(now_ns)
         carry_out(self.venue, planned)

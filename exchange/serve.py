@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import uvloop
+from msgspec import Struct
 
 from exchange.auction.changes import Change
 from exchange.config import Advertiser, Campaign, Config, ConfigError
@@ -155,5 +156,7 @@ def serve_in_thread(config: Config) -> Served:
 
 
 def _plain(keys: Any) -> dict[str, Any]:
-    """The keys of a Struct, or a dict as it is."""
+    """The keys of a Struct, or a dict as it is. Raises ConfigError for anything else."""
+    if not isinstance(keys, (Struct, dict)):
+        raise ConfigError(f"{keys!r:.80}: expected a dict of keys as in a config, or a Struct of exchange.config")
     return keys if isinstance(keys, dict) else {name: getattr(keys, name) for name in keys.__struct_fields__}

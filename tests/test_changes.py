@@ -12,7 +12,7 @@ import pytest
 
 from exchange import market as mk
 from exchange import serve_in_thread
-from exchange.auction.changes import Change
+from exchange.auction.changes import Change, carry_out, note, plan
 from exchange.config import Campaign, ConfigError, Creative, parse_config
 from exchange.line import Line
 from exchange.links import Links
@@ -20,11 +20,13 @@ from exchange.live import Live
 from exchange.opening import open_venue
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
-from exchange.rent.names import Names
+from exchange.rent.names import BUDGETS, Names
 from exchange.rent.reconcile import reconcile
 from exchange.simulate.replay import compare
+from exchange.simulate.run import Simulation
 from tests.test_live import NOW_NS, bid, body_of, text_of, with_live
 from tests.test_parity import Client
+from tests.test_simulation import eight, everything
 
 AD = {"id": "ad", "w": 300, "h": 250, "image": "https://acme.example/ad.png"}
 SECOND = mk.NANO
@@ -423,6 +425,11 @@ def test_the_server_in_a_thread_refuses_and_stops(tmp_path: Path) -> None:
         assert sold(served) == "struct"
         with pytest.raises(ConfigError, match="did you mean 'acme/struct'"):
             served.pause("acme/struc")
+        for wrong in ("x", None, Campaign):
+            with pytest.raises(ConfigError, match="expected a dict of keys as in a config"):
+                served.add("acme", wrong)  # type: ignore[arg-type]
+            with pytest.raises(ConfigError, match="expected a dict of keys as in a config"):
+                served.add_advertiser(wrong)  # type: ignore[arg-type]
         taken = parse_config(text_of(tmp_path / "b"))
         taken.server.address = served.address
         with pytest.raises(OSError, match="in use"):
@@ -552,3 +559,44 @@ def test_an_audience_that_nobody_asks_for_is_read_at_start(tmp_path: Path, audie
     with pytest.raises(ConfigError) as refused:
         line_of(f"[audiences]\n{audiences}\n[exchange]\nledger = {json.dumps(str(tmp_path / 'ledger'))}\n")
     assert said in str(refused.value)
+
+
+def test_a_budget_that_cannot_be_noted_changes_nothing(tmp_path: Path) -> None:
+    """What reconcile checks by is on the disk before the change is journaled, or there is no change."""
+    line = line_of(text_of(tmp_path, extra='journal = "full"'))
+    in_the_way = tmp_path / "ledger" / BUDGETS
+    in_the_way.mkdir()
+    before = line.venue.record.tobytes(), dict(line.venue.budgets)
+    with pytest.raises(ConfigError, match="^add: .*ledger: budgets cannot be written: Is a directory$"):
+        line.change(Change("add", "acme", brief("new", budget=1_000)), NOW_NS)
+    assert (line.venue.record.tobytes(), dict(line.venue.budgets)) == before
+    in_the_way.rmdir()
+    line.change(Change("add", "acme", brief("new", budget=1_000)), NOW_NS)
+    assert in_the_way.read_text().endswith(f"\t{1_000 * mk.NANO}\n")
+    line.venue.close()
+    assert reconcile(Ledger(tmp_path / "ledger")).differences == []
+
+
+def test_a_simulated_market_can_be_changed() -> None:
+    """A change that puts a campaign anew leaves every query of the population where and what it is."""
+    ledgers = []
+    for changed in (False, True):
+        simulation = Simulation(eight())
+        simulation.run(200)
+        venue, queries = simulation.venue, simulation.population.queries
+        if changed:
+            for ix, name in enumerate(venue.campaign_names):
+                budget = venue.stock.briefs[ix].campaign.budget
+                planned = plan(venue, Change("change", name, {"budget": budget}), 0)
+                note(venue, planned)
+                carry_out(venue, planned)
+            venue.record["snapshot_version"] = 1
+        for _ in range(50):
+            simulation.run(4)
+            first = int(venue.record["query"][0]) - queries.ctypes.data
+            assert first % (8 * queries.shape[1]) == 0 and 0 <= first < queries.nbytes
+            assert int(venue.record["query_max"][0]) == queries.shape[1]
+        ledger = simulation.finish().ledger
+        assert ledger is not None
+        ledgers.append(everything(ledger))
+    assert ledgers[0] == ledgers[1]

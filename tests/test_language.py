@@ -232,6 +232,12 @@ def test_a_country_is_called_as_in_requests() -> None:
 REFUSED = [
     ("domain under [.example.org]", "1:15: domain `.example.org`: expected a domain without"),
     ("country in [FRA]", "1:13: country `FRA`: expected two letters"),
+    ("country in [FR, en]", "1:17: country `en`: expected a code of ISO 3166-1 alpha-2; did you mean GB?"),
+    (
+        "country = IS or country = SI or country = SF",
+        "1:43: country `SF`: expected a code of ISO 3166-1 alpha-2; did you mean SA | SB | SC",
+    ),
+    ("country = XX", "1:11: country `XX`: expected a code of ISO 3166-1 alpha-2"),
     ("country FR", "1:9: after `country` `FR`: expected in | not in | = | != | is missing | is present"),
     ("country one of [FR]", "1:9: after `country` `one`: expected in | not in"),
     ("country == FR", "1:9: after `country` `==`: expected in | not in | = | != | is missing | is present; did you"),

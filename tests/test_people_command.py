@@ -128,7 +128,7 @@ def test_lists(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown[0] == "Halle" and shown[1].endswith("in force") and shown[2].endswith("to come")
     later = json.loads(said(capsys, "list", "show", "Halle", "--ledger", "L", "--at", "2036-01-01", "--json"))
     assert [v["in_force"] for v in later["versions"]] == [False, True]
-    assert said(capsys, "list", "show", "Bremen", "--ledger", "L") == "L: no lists\n"
+    assert said(capsys, "list", "show", "Bremen", "--config", "c.toml").endswith("L: no lists\n")
     key = salt(folder / "L")
     assert set(lists.keys_of(lists.versions(folder / "L", key)[0]).tolist()) == {
         person_key(key, u) for u in ("u1", "u2")
@@ -167,3 +167,18 @@ def test_an_import_takes_away_what_requests_said(folder: Path, capsys: pytest.Ca
     again = table.Known(folder / "L", key, Vocabulary())
     assert again.store.segments(person_key(key, "u1")) == []
     assert len(again.store.segments(person_key(key, "u2"))) == 3
+
+
+def test_a_list_of_nobody_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who is not known has no list to show; a file that names nobody clears a list only when told to."""
+    (folder / "one.csv").write_text("user_id\nu1\n")
+    (folder / "none.csv").write_text("user_id\n\n")
+    said(capsys, "list", "import", "Halle", "one.csv", "--config", "c.toml", "--valid-from", "2031-01-01")
+    for place, names in (("--config", "Halle, Bremen"), ("--ledger", "Halle")):
+        where = (place, "c.toml" if place == "--config" else "L")
+        refused = said(capsys, "list", "show", "Hale", *where, code=2)
+        assert f"ADVERTISER 'Hale': expected one of {names}; did you mean 'Halle'?" in refused
+    words = ("list", "import", "Halle", "none.csv", "--config", "c.toml", "--valid-from", "2032-01-01")
+    assert "none.csv: nobody in it: expected at least one person, or --empty" in said(capsys, *words, code=2)
+    assert len(lists.versions(folder / "L", salt(folder / "L"))) == 1
+    assert "version 2, 0 people" in said(capsys, *words, "--empty")

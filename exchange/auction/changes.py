@@ -2,7 +2,7 @@
 
 A change is first read into a `Plan`, by the same code that reads a config file: what cannot be used is refused in one
 line and nothing has happened. `carry_out` then makes it true for the very next request and counts the market's
-snapshot version up by one; it cannot be refused any more.
+snapshot version up by one; it cannot be refused any more. What has to be on the disk before that is written by `note`.
 """
 
 import difflib
@@ -99,7 +99,6 @@ def carry_out(venue: Venue, plan: Plan) -> None:
         venue.lists.know(plan.lists)
     if plan.advertiser is not None:
         stock.advertisers[plan.advertiser.name.lower()] = plan.advertiser
-    _note(venue, plan.drafts)
     touched = [stock.put(draft) for draft in plan.drafts]
     if plan.ix >= 0:
         stock.settle(plan.ix, {"pause": PAUSED, "resume": 0, "end": ENDED}[plan.action])
@@ -233,14 +232,23 @@ def _check(venue: Venue, advertiser: Advertiser, action: str) -> None:
 # ---- carrying out --------------------------------------------------------------------------------------------------
 
 
-def _note(venue: Venue, drafts: list[Draft]) -> None:
-    """Remember each campaign's largest budget, beside the ledger too, before it holds: what reconcile checks by."""
+def note(venue: Venue, plan: Plan) -> None:
+    """Remember each campaign's largest budget, beside the ledger too, before it holds: what reconcile checks by.
+
+    Raises ConfigError when the disk refuses, and then nothing has changed.
+    """
+    most: dict[int, int] = {}
     fresh: dict[int, int] = {}
-    for draft in drafts:
+    for draft in plan.drafts:
         ident, budget = int(draft.record["id"]), int(draft.record["budget"])
         before = int(venue.stock.records[draft.ix]["budget"]) if draft.ix >= 0 else 0
+        most[ident] = max(budget, venue.budgets.get(ident, before))
         if budget > venue.budgets.get(ident, before):
             fresh[ident] = budget
-        venue.budgets[ident] = max(budget, venue.budgets.get(ident, before))
     if fresh and venue.journal is not None and venue.journal.folder is not None:
-        note_budgets(venue.journal.folder, fresh)
+        try:
+            note_budgets(venue.journal.folder, fresh)
+        except OSError as error:
+            where = venue.journal.folder
+            raise ConfigError(f"{plan.action}: {where}: budgets cannot be written: {error.strerror}") from None
+    venue.budgets.update(most)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, NoReturn
 
 from exchange.audience.attributes import BY_NAME, WEEK_HOURS, WEEKDAYS
+from exchange.openrtb.countries import ALPHA_2, ALPHA_3
 
 TEXT_MAX: Final = 65_536  # characters of one target
 LEAVES_MAX: Final = 256  # of one target, named audiences expanded; `all of` counts one per value
@@ -34,7 +35,8 @@ ELSEWHERE: Final = {
     "segment": "seg", "segments": "seg", "site": "domain", "bundle": "app", "geo": "country", "format": "media",
     "to": "and", "null": "missing",
 }  # fmt: skip
-_COUNTRIES: Final = {"UK": "GB"}  # as a request's country is read (openrtb/countries.py)
+# Codes of languages that are no country's, and the country that is meant.
+_LANGUAGES: Final = {"EN": "GB", "EL": "GR", "JA": "JP", "KO": "KR", "ZH": "CN", "CS": "CZ", "DA": "DK"}
 
 
 class TargetError(ValueError):
@@ -167,7 +169,12 @@ class Reader:
         if name == "country":
             if not re.fullmatch("[A-Za-z]{2}", text):
                 self.fail(token, f"country `{text}`: expected two letters (ISO 3166-1 alpha-2), such as FR")
-            return _COUNTRIES.get(text.upper(), text.upper())
+            code = ALPHA_2.get(text.upper())
+            if code is None:
+                near = _LANGUAGES.get(text.upper()) or " | ".join(c for c in sorted(ALPHA_3) if c[0] == text[0].upper())
+                hint = f"; did you mean {near}?" if near else ""
+                self.fail(token, f"country `{text}`: expected a code of ISO 3166-1 alpha-2{hint}")
+            return code
         if name == "language":
             if not re.fullmatch("[A-Za-z]{2}", text):
                 self.fail(token, f"language `{text}`: expected two letters (ISO 639-1), such as fr")

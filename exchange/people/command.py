@@ -36,6 +36,7 @@ def add_people_commands(command: Command, run: object) -> None:
     sub = lists.add_parser("import", help="a new version of an advertiser's list")
     sub.add_argument("advertiser", metavar="ADVERTISER", help="the brand, as the config names it")
     sub.add_argument("file", type=Path, metavar="FILE", help="CSV, its first column who is on the list")
+    sub.add_argument("--empty", action="store_true", help="the file may name nobody: all go off the list")
     sub.add_argument("--valid-from", metavar="TIME", help="when it comes into force (default: now)")
     kind = sub.add_mutually_exclusive_group()
     kind.add_argument("--hashed", action="store_true", help="the file has the SHA-256 of e-mails, 64 hex digits")
@@ -192,12 +193,14 @@ def _import_list(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any]
     from exchange.load.progress import Bar
 
     config, folder = where
-    _check_advertiser(args.advertiser, config)
+    _check_advertiser(args.advertiser, None if config is None else [brand.name for brand in config.advertiser])
     read = lists.hashed if args.hashed else lists.email if args.emails else None
     with kept.lock(folder):
         key = _salt(folder, True)
         with Bar("bytes", show=not args.json) as bar:
             keys = load_own_list(args.file, partial(person_key, key), read, lists.HEADERS, bar.at)
+        if not keys.size and not args.empty:
+            raise PeopleError(f"{args.file}: nobody in it: expected at least one person, or --empty to clear the list")
         from_ns = _time_ns(args.valid_from, "--valid-from")
         last_ns = _last_auction_ns(folder)
         if from_ns <= last_ns:
@@ -211,19 +214,18 @@ def _import_list(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any]
     return facts, f"{made.advertiser}: version {made.version}, {made.people:,} people, valid from {since}"
 
 
-def _check_advertiser(name: str, config: "Config | None") -> None:
-    """Refuse a brand that the config does not have: a list by a wrong name would never count."""
+def _check_advertiser(name: str, names: list[str] | None) -> None:
+    """Refuse a brand that nobody knows (None: anybody's guess): a list by a wrong name would never count."""
     import difflib
 
     from exchange.audience.people import PeopleError
 
     if not name or len(name) > 128 or not name.isprintable():
         raise PeopleError(f"ADVERTISER {name[:80]!r}: expected a printable name of 1 to 128 characters")
-    names = [advertiser.name for advertiser in config.advertiser] if config is not None else [name]
-    if name not in names:
+    if names is not None and name not in names:
         near = difflib.get_close_matches(name, names, 1)
         raise PeopleError(
-            f"ADVERTISER {name!r}: expected one of {', '.join(names) or 'none, for the config has no advertiser'}"
+            f"ADVERTISER {name!r}: expected one of {', '.join(names) or 'none, for no advertiser is known'}"
             + (f"; did you mean {near[0]!r}?" if near else "")
         )
 
@@ -238,10 +240,14 @@ def _last_auction_ns(folder: Path) -> int:
 def _show_lists(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any], str]:
     from exchange.audience import lists
 
-    folder, at_ns = where[1], _time_ns(args.at, "--at")
+    (config, folder), at_ns = where, _time_ns(args.at, "--at")
     found: dict[str, list[lists.Version]] = {}
-    for version in lists.versions(folder, _salt(folder, False), args.advertiser):
+    for version in lists.versions(folder, _salt(folder, False)):
         found.setdefault(version.advertiser, []).append(version)
+    if args.advertiser is not None:
+        brands = [] if config is None else [brand.name for brand in config.advertiser]
+        _check_advertiser(args.advertiser, list(dict.fromkeys([*brands, *found])))
+        found = {name: mine for name, mine in found.items() if name == args.advertiser}
     rows, facts = [], []
     for advertiser, mine in found.items():
         now = lists.in_force(mine, at_ns)

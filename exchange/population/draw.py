@@ -45,7 +45,8 @@ SETTINGS: Final = mk.shape(
         ("seed", "i8"), ("people", "i8"), ("in_turn", "i8"), ("placements", "i8"),
         ("start_ns", "i8"), ("step_ns", "f8"),
         ("person_power", "f8"), ("view_rate", "f8"), ("ctr", "f8"), ("floor_nano", "i8"), ("format", "i8"),
-        ("cvr", "f8"), ("hour_swing", "f8"), ("queries", "i8"),  # address of the placements' queries
+        ("cvr", "f8"), ("hour_swing", "f8"),
+        ("queries", "i8"), ("query_max", "i8"),  # address of the placements' queries, room of each
         ("opt_in_share", "f8"), ("opt_out_share", "f8"), ("refund_share", "f8"),
         ("log", "i8"), ("log_rows", "i8"),  # address and length of the log; no rows = no log
     ]
@@ -141,8 +142,10 @@ def fill(v, settings, people, placements, rows, bits, visit):  # type: ignore[no
     place = placements[visit.placement]
     hour = (visit.now_ns // (3600 * mk.NANO)) % 24
     # every placement has a query of its own, of which a visit writes what is the person's
-    v.query = settings.queries + np.int64(visit.placement) * v.query_max * 8
-    carray(st.at(v.audience), 1, tg.AUDIENCE)[0].query = v.query
+    v.query_max = settings.query_max
+    v.query = settings.queries + np.int64(visit.placement) * settings.query_max * 8
+    audience = carray(st.at(v.audience), 1, tg.AUDIENCE)[0]
+    audience.query, audience.query_max = v.query, v.query_max
     q = carray(st.at(v.query), v.query_max, np.int64)
     q[COUNTRY] = rows[0, person.country]
     q[DEVICE] = rows[1, person.device]

@@ -188,8 +188,7 @@ class Population:
         self.queries = np.zeros((len(heads), max(map(len, heads)) + room), np.int64)
         for query, head in zip(self.queries, heads, strict=True):
             query[: head.size] = head
-        self.settings["queries"], venue.record["query_max"] = self.queries.ctypes.data, self.queries.shape[1]
-        venue.targets.record["query_max"] = self.queries.shape[1]
+        self.settings["queries"], self.settings["query_max"] = self.queries.ctypes.data, self.queries.shape[1]
         self.rows = self._rows(vocabulary)
         ids = vocabulary.ids["seg"]
         found = sorted((ids[name], bit) for bit, name in enumerate(self.segment_names) if name in ids)

@@ -137,14 +137,17 @@ def run_until(  # type: ignore[no-untyped-def]
     venue, campaigns, settings, people, placements, rows, bits, cursors, views, clicks, conversions, visits, end
 ):
     """Hold the auctions of the visits cursor.t .. end - 1. Stops early when venue[0].status asks for room."""
-    v, s, cursor, visit = venue[0], settings[0], cursors[0], visits[0]
+    v, s, cursor = venue[0], settings[0], cursors[0]
     sold = carray(st.at(v.sold), (v.imps_max, v.n_slots), SOLD)
     slots = carray(st.at(v.slots), v.n_slots, np.int64)
+    visit_of(s, placements, cursor.t, visits[cursor.t & 1])
     while cursor.t < end:
-        visit_of(s, placements, cursor.t, visit)
+        visit, coming = visits[cursor.t & 1], visits[(cursor.t + 1) & 1]
+        # who comes next is on his way while this visit is dealt with; his contacts while what is due is delivered
+        visit_of(s, placements, cursor.t + 1, coming)
+        prefetch(people.ctypes.data + np.int64(coming.person) * people.itemsize)
         if cursor.imp == 0:
-            # on its way while what is due is delivered
-            prefetch(people.ctypes.data + np.int64(visit.person) * people.itemsize)
+            st.expect(v, people[visit.person].key)
             v.status = deliver(v, campaigns, s, cursor, views, clicks, conversions, visit.now_ns)
             if v.status != st.DONE:
                 return

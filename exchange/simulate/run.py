@@ -134,7 +134,7 @@ class Simulation:
         self.later: NDArray[np.void] = np.zeros((3, 0), PENDING)
         if config.population.opt_in_share or config.population.refund_share:
             self._keep_later(np.zeros((3, self.chunk_room), PENDING))
-        self.visits = np.zeros(1, VISIT_RECORD)
+        self.visits = np.zeros(2, VISIT_RECORD)  # this one and the next
         self.elapsed_s = 0.0
         self.done = 0
 

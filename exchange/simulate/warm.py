@@ -14,6 +14,8 @@ from exchange.config import parse_config
 from exchange.line import Given, Line
 from exchange.links import Links
 from exchange.opening import open_venue
+from exchange.rent.postings import balance
+from exchange.rent.reconcile import reconcile
 from exchange.simulate.run import simulate
 
 VISITS: Final = 2_000
@@ -66,7 +68,10 @@ def warm() -> int:
     text = _HEAD + "".join(_CAMPAIGN.format(rule=rule) for rule in bidding.library())
     with tempfile.TemporaryDirectory(prefix="rentier-warm-") as folder:
         _live(text, folder)
-        simulate(parse_config(text, "warm", folder), VISITS, ledger="bids")
+        books = simulate(parse_config(text, "warm", folder), VISITS, ledger="bids").ledger
+        assert books is not None
+        reconcile(books)
+        balance(books)
         simulate(parse_config(text, "warm", folder), VISITS, ledger="none")
     return sum(1 for _ in compiled.cache_folder().rglob("*.nbi"))
 

@@ -89,6 +89,8 @@ def _simple(config: Config) -> None:
         raise NoForm("a reserve with a target")
     if population.log:
         raise NoForm("a replayed log")
+    if any(advertiser.fees or advertiser.currency for advertiser in config.advertiser):
+        raise NoForm("advertiser.fees, advertiser.currency: bidders of different terms")
     if config.fees.buy in config.fees.set and config.fees.set[config.fees.buy].fixed_cpm:
         raise NoForm(f"fees.set.{config.fees.buy}.fixed_cpm: a fee that does not grow with the price")
     for advertiser in config.advertiser:

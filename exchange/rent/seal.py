@@ -33,7 +33,7 @@ from exchange.rent.blocks import (
     segment_numbers,
 )
 from exchange.rent.chain import Chain, Part, Worker, look
-from exchange.rent.gather import gather
+from exchange.rent.gather import gather, warm_up
 from exchange.rent.sealed import DERIVED, connection, crc32, quoted
 
 COMPACT_ROWS: Final = 1 << 22  # of a file that compacting makes
@@ -43,6 +43,13 @@ _AS: Final = "FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SI
 SEAL_LEVEL: Final = 1  # of zstd: a third less work than 3, for 4 % more bytes, beside a running exchange
 COMPACT_LEVEL: Final = 3
 _fdatasync = getattr(os, "fdatasync", os.fsync)
+
+
+def load() -> None:
+    """Import and compile what sealing needs, so that it does not hold up other threads when it begins."""
+    import duckdb  # noqa: F401 - takes as long to import as the rest of a ledger's reader
+
+    warm_up()
 
 
 @contextlib.contextmanager

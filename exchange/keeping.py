@@ -13,7 +13,7 @@ from typing import Final
 from exchange.config import Storage
 from exchange.market import NANO
 from exchange.rent.blocks import JournalError
-from exchange.rent.seal import retain, seal
+from exchange.rent.seal import load, retain, seal
 
 RETAIN_S: Final = 3_600  # between two looks at what is too old
 AGAIN_S: Final = 60  # after a failure
@@ -31,6 +31,8 @@ class Keeper:
         self._stop = threading.Event()
         self._error: Exception | None = None
         self._next_ns = self._retain_ns = 0
+        if storage.seal:
+            load()  # now: importing and compiling hold the interpreter's lock, and with it the event loop
 
     def tick(self, now_ns: int) -> None:
         """Start a job if it is time and none runs. Raises LedgerError or OSError: what the one before failed with."""

@@ -1,9 +1,12 @@
 """Names, salt and facts: the small files beside the journal."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from exchange.rent.blocks import JournalError, LedgerError
-from exchange.rent.names import Names, read_meta, salt, write_meta
+from exchange.rent.names import Names, note_budgets, read_meta, salt, write_meta
 
 
 def test_names(tmp_path):
@@ -40,3 +43,24 @@ def test_salt_and_meta(tmp_path):
     (tmp_path / "meta.json").write_text("[]")
     with pytest.raises(LedgerError, match="expected a JSON object"):
         read_meta(tmp_path)
+
+
+def test_facts_and_budgets_are_on_the_disk_when_written(tmp_path, monkeypatch):
+    """After power loss there is what was synced: bytes of the file before its name, and the name of a new one."""
+    synced: list[tuple[str, bytes]] = []
+    plain = os.fsync
+
+    def fsync(fd: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{fd}"))
+        synced.append((path.name, b"" if path.is_dir() else path.read_bytes()))
+        plain(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_meta(tmp_path, {"currency": "EUR"})
+    assert synced == [("meta.json.new", (tmp_path / "meta.json").read_bytes()), (tmp_path.name, b"")]
+    for budgets in ({1: 5}, {1: 7, 2: 9}):
+        synced.clear()
+        note_budgets(tmp_path, budgets)
+        assert synced[0] == ("budgets.tsv", (tmp_path / "budgets.tsv").read_bytes())
+        assert (synced[-1][0] == tmp_path.name) == (budgets == {1: 5})
+    assert read_meta(tmp_path)["budgets_nano"] == {"1": 7, "2": 9}

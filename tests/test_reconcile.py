@@ -31,8 +31,10 @@ def history(steps: int = 120, seed: int = 8) -> Ledger:
 def opened(ledger: Ledger, meta: dict[str, Any] | None = None) -> SimpleNamespace:
     """The ledger's rows, free to be changed."""
     rows = {name: getattr(ledger, name).copy() for name in FIXED}
-    stub = SimpleNamespace(**rows, meta=meta or {}, cut={}, workers=ledger.workers, names=ledger.names, path=None)
+    stub = SimpleNamespace(**rows, meta=meta or {}, cut={}, workers=ledger.workers, names=ledger.names, path=None,
+                           dropped=[], drifts=list)  # fmt: skip
     stub.seqs = lambda: {0: np.sort(np.concatenate([getattr(stub, name)["seq"] for name in FIXED]))}
+    stub.gaps = lambda: Ledger.gaps(stub)
     return stub
 
 

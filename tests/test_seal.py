@@ -223,6 +223,49 @@ def test_a_live_reader_keeps_its_cut(tmp_path):
     journal.close()
 
 
+def test_a_block_that_grew_after_a_look_and_was_sealed_whole_is_cut_to_the_look(tmp_path):
+    """The sealed file holds more rows than the look counts: of every stream it gives the look's rows."""
+    journal = Journal(tmp_path, streams=ALL, block_rows=4096, segment_bytes=1 << 20)
+    maker = Maker(journal)
+    maker.run(60, seed=1, refunds=0.3)
+    journal.append_input(maker.seq, maker.now, m.KIND_REQUEST, b"{}", 5, 6)
+    maker.seq += 1
+    whole, inputs, last = rows_of(Ledger(tmp_path)), list(Ledger(tmp_path).inputs()), maker.seq - 1
+    looks = [Ledger(tmp_path) for _ in range(4)]
+    assert len(looks[0].wins) == len(whole["wins"]) and looks[0].bids.size  # loaded, some of it, before
+    maker.run(60, seed=2, base=100, refunds=0.3)
+    journal.append_input(maker.seq, maker.now, m.KIND_REQUEST, b"{}", 5, 6)
+    maker.seq += 1
+    journal.close()
+    seal(tmp_path, everything=True)
+    files = mf.read(tmp_path)
+    assert all(file.last_seq > last for file in files.files)
+    for ledger, order in zip(looks, (FIXED, FIXED[::-1], ("events", "wins", "bids", "auctions"), FIXED), strict=True):
+        for name in order:
+            assert np.array_equal(getattr(ledger, name), whole[name]), name
+        assert list(ledger.inputs()) == inputs and ledger.workers[0].last_seq == last
+        assert ledger.derivation() == [] == ledger.gaps() and reconcile(ledger).count == 0
+        assert ledger.verify() == last
+    assert looks[0].sql("SELECT count(*) FROM wins").rows == [(len(whole["wins"]),)]
+
+
+@pytest.mark.parametrize("first", ["wins", "events"])
+def test_what_is_sealed_between_a_look_and_its_first_reading_is_derived(tmp_path, first):
+    """Also the part of it that was sealed while another stream was read: no derived column stays 0."""
+    journal = small(tmp_path)
+    maker = Maker(journal)
+    maker.run(80, seed=3, refunds=0.3)
+    whole = rows_of(Ledger(tmp_path))
+    ledger = Ledger(tmp_path)
+    assert not ledger._is_sealed(ledger.workers[0], first)
+    seal(tmp_path)
+    assert np.array_equal(getattr(ledger, first), whole[first]) and whole[first]["cum_rent_nano"].any()
+    maker.run(80, seed=4, base=50)
+    seal(tmp_path)
+    assert same(ledger, whole) and ledger.derivation() == []
+    journal.close()
+
+
 @pytest.mark.parametrize("stream", [*FIXED, "inputs"])
 def test_a_damaged_file_is_named(tmp_path, stream):
     written(tmp_path, 30)
@@ -322,6 +365,48 @@ def test_retention_drops_whole_files_and_notes_them(tmp_path):
     for stream in ("wins", "events", "nonsense"):
         with pytest.raises(LedgerError, match=f"keep_days.{stream}: expected one of inputs, bids, auctions"):
             retain(tmp_path, {stream: 1}, 0)
+
+
+@pytest.mark.parametrize("days", [{"bids": 1}, {"auctions": 1}, {"inputs": 1}, {"auctions": 1, "bids": 1, "inputs": 1}])
+@pytest.mark.parametrize("share", [0.15, 0.5, 0.85, 2.0])
+def test_reconcile_is_clean_after_retention_and_still_finds_what_is_wrong(tmp_path, days, share):
+    written(tmp_path, 120)
+    whole = rows_of(Ledger(tmp_path))
+    seal(tmp_path, everything=True)
+    first, last = int(whole["auctions"]["ts_ns"].min()), int(whole["auctions"]["ts_ns"].max())
+    gone = retain(tmp_path, days, first + int(share * (last - first)) + DAY_NS)
+    dropped = {file.stream for file in gone}
+    assert dropped == set(days) if share > 1 else dropped <= set(days)  # files of inputs span much time
+    ledger = Ledger(tmp_path)
+    result = reconcile(ledger)
+    assert (result.count, result.differences) == (0, []) and ledger.gaps() == []
+    if dropped & {"auctions", "bids"}:
+        assert any("retention dropped these" in why for why in result.skipped.values())
+    manifest = mf.read(tmp_path)
+    file = manifest.of("wins", 0)[1]
+    file.sums["publisher_nano"] += 1
+    mf.write(tmp_path, manifest)
+    found = reconcile(Ledger(tmp_path))
+    (difference,) = found.differences
+    assert (difference.invariant, difference.stream, difference.seq) == ("sum", "wins", file.first_seq)
+    assert difference.field == f"sum of publisher_nano in {file.name}" and found.count == 1
+    assert int(difference.expected) == int(difference.found) + 1
+
+
+def test_reconcile_finds_a_win_without_its_auction_behind_what_was_dropped(tmp_path):
+    """Only rows up to the last that was dropped are excused."""
+    written(tmp_path, 120)
+    seal(tmp_path, everything=True)
+    manifest = mf.read(tmp_path)
+    files = manifest.of("auctions", 0)
+    mf.drop(manifest, files[:3])
+    mf.write(tmp_path, manifest)
+    assert reconcile(Ledger(tmp_path)).count == 0
+    manifest = mf.read(tmp_path)
+    mf.drop(manifest, files[3:4])
+    manifest.dropped[0].last_seq = files[2].last_seq
+    mf.write(tmp_path, manifest)
+    assert {d.invariant for d in reconcile(Ledger(tmp_path)).differences} >= {"seq", "I6"}
 
 
 def test_rows_that_are_missing_without_a_note_are_found(tmp_path):

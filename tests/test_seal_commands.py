@@ -81,6 +81,44 @@ def test_verify_counts_differences(tmp_path):
     assert code == 1 and "1 differences\nwins-w0-000001-000001.parquet: the sum of publisher_nano is " in text
 
 
+def spoilt(path: Path) -> str:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+    return str(path)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_verify_lists_every_damaged_file(tmp_path, sealed):
+    folder = made(tmp_path / "a", 200)
+    if sealed:
+        rentier("seal", folder)
+    ext = "sealed/*.parquet" if sealed else "*.seg"
+    files = sorted(folder.glob(ext))
+    bad = [spoilt(files[k]) for k in (1, 4, len(files) // 2)]
+    gone = next(path for path in files if path.name.startswith("events-w0-000002"))
+    gone.unlink()
+    text, code = rentier("verify", folder)
+    lines = text.splitlines()
+    assert code == 1 and lines[0] == f"verify: {4} files cannot be read" and len(lines) == 5
+    for path in (*bad, str(gone)):
+        assert sum(line.startswith(path) for line in lines[1:]) == 1, path
+    assert sum("is missing" in line for line in lines) == 1
+
+
+def test_verify_names_damaged_small_files_and_a_damaged_manifest(tmp_path):
+    folder = made(tmp_path / "a")
+    rentier("seal", folder)
+    (folder / "meta.json").write_text("[]")
+    text, code = rentier("verify", folder)
+    assert code == 1 and f"{folder / 'meta.json'}: expected a JSON object\n" in text
+    spoilt(mf.path_of(folder))
+    text, code = rentier("verify", folder)
+    assert code == 1 and text.startswith(f"verify: 1 files cannot be read\n{mf.path_of(folder)}: the checksum")
+    with pytest.raises(LedgerError, match="no such ledger folder"):
+        rentier("verify", tmp_path / "nothing")
+
+
 def test_a_writer_at_work_keeps_its_last_segments(tmp_path):
     journal = small(tmp_path)
     Maker(journal).run(60)

@@ -71,7 +71,18 @@ def writers_of(folder: Path) -> Iterator[None]:
 
 def verify(args: argparse.Namespace) -> tuple[str, int]:
     """Read everything: every checksum, the manifest, the numbering, and the sums of what is derived."""
-    ledger = open_ledger(args.ledger)
+    from exchange.rent.blocks import LedgerError
+    from exchange.rent.damage import damage
+
+    try:
+        ledger = open_ledger(args.ledger)
+        broken = damage(args.ledger)
+    except LedgerError:
+        broken = damage(args.ledger) if args.ledger.is_dir() else []
+        if not broken:
+            raise
+    if broken:
+        return "\n".join([f"verify: {len(broken)} files cannot be read", *broken]) + "\n", 1
     rows = ledger.verify()
     found = ledger.derivation()
     found += [f"worker {w}: seq {seq} is {there}, expected {seq}" for w, seq, there in ledger.gaps()]

@@ -5,11 +5,12 @@ Ids become names, times timestamps (UTC), flags columns. No key of a person leav
 not exported.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from exchange import market as mk
@@ -47,80 +48,88 @@ def export(ledger: Ledger, folder: Path, format: str = "parquet", streams: Seque
         if (folder / f"{stream}.{format}").exists():
             raise LedgerError(f"{folder / f'{stream}.{format}'}: is there already: expected a new or empty folder")
     folder.mkdir(parents=True, exist_ok=True)
-    people = _people(ledger)
+    people = People(ledger)
     con = connection()
     done = {}
     for stream in streams:
         rows = getattr(ledger, stream)
-        table = tidy(ledger, stream, rows, people)
-        plain = [f"CAST({name} AS VARCHAR) AS {name}" for name, column in table.items() if column.dtype == object]
-        plain += ["NULLIF(person, 0) AS person"] if "person" in table else []
-        con.register("tidy", table)
+        columns, texts = tidy(ledger, stream, rows, people)
+        shown = [f"t.{name}[r.{name}::BIGINT - {text.first} + 1] AS {name}" for name, text in texts.items()]
+        shown += ["NULLIF(r.person, 0) AS person"] if "person" in columns else []
+        lists = [f"?::VARCHAR[] AS {name}" for name in texts] or ["0 AS nothing"]
+        con.register("tidy", columns)
         try:
             con.execute(
-                "COPY (SELECT make_timestamp(ts_ns // 1000) AS time,"
-                f" * EXCLUDE (ts_ns) REPLACE ({', '.join(plain)}) FROM tidy)"
-                f" TO {quoted(folder / f'{stream}.{format}')} ({FORMATS[format]})"
+                f"CREATE OR REPLACE TEMP TABLE texts AS SELECT {', '.join(lists)}", [one.texts for one in texts.values()]
+            )
+            replace = f"REPLACE ({', '.join(shown)})" if shown else ""
+            con.execute(
+                f"COPY (SELECT make_timestamp(r.ts_ns // 1000) AS time, r.* EXCLUDE (ts_ns) {replace}"
+                f" FROM tidy AS r, texts AS t) TO {quoted(folder / f'{stream}.{format}')} ({FORMATS[format]})"
             )
         finally:
             con.unregister("tidy")
+            con.execute("DROP TABLE IF EXISTS texts")
         done[stream] = len(rows)
     return done
 
 
-def tidy(ledger: Ledger, stream: str, rows: NDArray[Any], people: NDArray[np.uint64]) -> dict[str, NDArray[Any]]:
-    """The columns of an export: `ts_ns` and then what a reader without our tables understands."""
+class Texts(Struct):
+    """The texts of the codes of a column, from `first` on; None where a code has none."""
+
+    first: int
+    texts: list[str | None]
+
+
+def tidy(
+    ledger: Ledger, stream: str, rows: NDArray[Any], people: "People"
+) -> tuple[dict[str, NDArray[Any]], dict[str, Texts]]:
+    """The columns of an export, `ts_ns` first, and the texts of those that hold codes."""
     out: dict[str, NDArray[Any]] = {"ts_ns": np.ascontiguousarray(rows["ts_ns"])}
+    texts: dict[str, Texts] = {}
+
+    def coded(name: str, text: Callable[[int], str | None]) -> None:
+        out[name] = np.ascontiguousarray(rows[name])
+        first, last = (int(out[name].min()), int(out[name].max())) if len(rows) else (0, -1)
+        texts[name] = Texts(first, [text(code) for code in range(first, last + 1)])
+
     if stream == "events":
-        out["kind"] = _texts(rows["kind"], dict[int, str | None](mk.KINDS))
+        coded("kind", mk.KINDS.get)
     for name in rows.dtype.names or ():
         if name in _NAMED:
-            used = np.unique(rows[name])
-            out[name] = _texts(rows[name], {int(i): ledger.names.text(name, int(i)) or None for i in used if i > 0})
+            coded(name, lambda code, name=name: (ledger.names.text(name, code) if code > 0 else "") or None)  # type: ignore[misc]
         elif name not in _LEFT_OUT:
             out[name] = np.ascontiguousarray(rows[name])
     fields = rows.dtype.names or ()
     if "person_key" in fields:
-        out["person"] = people_numbers(people, rows["person_key"])
+        out["person"] = people.numbers(rows["person_key"])
     if "country" in fields:
-        out["country"] = _texts(
-            rows["country"], {i: chr(i >> 8) + chr(i & 255) for i in np.unique(rows["country"]) if i}
-        )
+        coded("country", lambda code: chr(code >> 8) + chr(code & 255) if code else None)
     for field in ("format", "price_rule"):
         if field in fields:
-            out[field] = _texts(rows[field], {code: name for name, code in mk.FORMATS.items()})
+            coded(field, {code: name for name, code in mk.FORMATS.items()}.get)
     if "endpoint" in fields:
-        names = ledger.meta.get("endpoints", [])
-        out["endpoint"] = _texts(rows["endpoint"], {-1: "local", **dict(enumerate(names))})
+        coded("endpoint", {-1: "local", **dict(enumerate(ledger.meta.get("endpoints", [])))}.get)
     if "bill" in fields:
-        out["bill"] = _texts(rows["bill"], dict(enumerate(mk.BILLS)))
+        coded("bill", dict(enumerate(mk.BILLS)).get)
     if "flags" in fields:
         for flag, name in ((mk.FLAG_OWN, "own"), (mk.FLAG_LOST, "lost"), (mk.FLAG_DATA, "uses_data")):
             out[name] = (rows["flags"] & flag) != 0
-    return out
+    return out, texts
 
 
-def people_numbers(people: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The number of each person: 1 for the first of `people`; 0 = unknown."""
-    if not people.size:
-        return np.zeros(keys.size, np.int64)
-    order = np.argsort(people, kind="stable")
-    at = np.minimum(np.searchsorted(people, keys, sorter=order), people.size - 1)
-    return np.where((people[order[at]] == keys) & (keys != 0), order[at] + 1, 0)
+class People:
+    """The known people of a ledger, numbered 1, 2, 3 in order of appearance."""
 
+    def __init__(self, ledger: Ledger) -> None:
+        keys = np.concatenate([np.asarray(getattr(ledger, stream)["person_key"], np.uint64) for stream in _PEOPLE_IN])
+        self._keys, first = np.unique(keys[keys != 0], return_index=True)
+        self._numbers = np.empty(first.size, np.int64)
+        self._numbers[np.argsort(first)] = np.arange(1, first.size + 1)
 
-def _people(ledger: Ledger) -> NDArray[np.uint64]:
-    """The keys of all known people, in order of appearance."""
-    keys = np.concatenate([np.asarray(getattr(ledger, stream)["person_key"], np.uint64) for stream in _PEOPLE_IN])
-    keys = keys[keys != 0]
-    found, first = np.unique(keys, return_index=True)
-    people: NDArray[np.uint64] = found[np.argsort(first)]
-    return people
-
-
-def _texts(codes: NDArray[Any], texts: dict[int, str | None]) -> NDArray[Any]:
-    """The text of each code; None where there is none."""
-    known, at = np.unique(codes, return_inverse=True)
-    table = np.empty(known.size, object)
-    table[:] = [texts.get(int(code)) for code in known]
-    return table[at]
+    def numbers(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The number of each person; 0 = unknown."""
+        if not self._keys.size:
+            return np.zeros(keys.size, np.int64)
+        at = np.minimum(np.searchsorted(self._keys, keys), self._keys.size - 1)
+        return np.where(self._keys[at] == keys, self._numbers[at], 0)

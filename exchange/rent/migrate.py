@@ -22,9 +22,9 @@ from exchange.rent import manifest as mf
 from exchange.rent.blocks import JournalError, LedgerError, lock_worker, segment_numbers
 from exchange.rent.chain import Shapes, Worker, look
 from exchange.rent.derived import split_all
+from exchange.rent.gather import gather
 from exchange.rent.names import BUDGETS, Names, read_meta, write_meta
-from exchange.rent.seal import input_columns, sealable, sealing, write_file
-from exchange.rent.sealed import sums_of
+from exchange.rent.seal import input_columns, sealing, write_file
 from exchange.rent.waterfall import PRESETS, fee_set, terms_of
 
 ROWS_MAX: Final = 1 << 20  # of a file
@@ -113,8 +113,8 @@ def _seal_stream(old: Path, fresh: Path, worker: Worker, stream: str, facts: dic
     for number, at in enumerate(range(0, len(rows), ROWS_MAX), 1):
         part = rows[at : at + ROWS_MAX]
         name = mf.file_name(stream, worker.worker, number, number)
-        columns = sealable(fresh, stream, part, str(old))
-        yield write_file(fresh, name, columns, stream, worker.worker, number, number, sums_of(stream, part))
+        columns, sums = gather(fresh, stream, len(part), [part.view(np.uint8)], str(old))
+        yield write_file(fresh, name, columns, stream, worker.worker, number, number, sums)
 
 
 def infer_fees(old: Path, fresh: Path, wins: NDArray[np.void], facts: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from exchange.rent.blocks import FORMAT, JournalError, LedgerError
+from exchange.rent.manifest import sync_folder
 
 NAMES_MAX: Final = 1_000_000
 TEXT_MAX: Final = 1_024  # characters of a name
@@ -178,12 +179,19 @@ def _create_salt(path: Path) -> None:
 
 
 def write_meta(folder: Path | str, facts: dict[str, Any]) -> None:
-    """Write `meta.json` in one step; the format version is added. Its budgets take the place of `budgets.tsv`."""
+    """Write `meta.json` in one step; the format version is added. Its budgets take the place of `budgets.tsv`.
+
+    It is on the disk on return.
+    """
     path = Path(folder) / "meta.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name("meta.json.new")
-    fresh.write_text(json.dumps({"format": FORMAT, **facts}, indent=1) + "\n", encoding="utf-8")
+    with fresh.open("wb") as file:
+        file.write((json.dumps({"format": FORMAT, **facts}, indent=1) + "\n").encode("utf-8"))
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(path)
+    sync_folder(path.parent)  # before the budgets that it takes the place of go
     path.with_name(BUDGETS).unlink(missing_ok=True)
 
 
@@ -208,7 +216,15 @@ def read_meta(folder: Path | str) -> dict[str, Any]:
 
 
 def note_budgets(folder: Path | str, budgets: dict[int, int]) -> None:
-    """Write down budgets (nano by campaign id) before they hold; the largest a campaign ever had is what counts."""
+    """Write down budgets (nano by campaign id) before they hold; the largest a campaign ever had is what counts.
+
+    They are on the disk on return.
+    """
     lines = "".join(f"{campaign}\t{nano}\n" for campaign, nano in budgets.items())
-    with (Path(folder) / BUDGETS).open("ab", buffering=0) as file:
+    path = Path(folder) / BUDGETS
+    new = not path.exists()
+    with path.open("ab", buffering=0) as file:
         file.write(lines.encode("ascii"))
+        os.fsync(file.fileno())
+    if new:
+        sync_folder(path.parent)

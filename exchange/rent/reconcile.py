@@ -22,7 +22,7 @@ from exchange.rent.reconcile_books import Books
 FOUND_MAX: Final = 20
 NEIGHBOURS_MAX: Final = 12  # of one difference
 CHECKS: Final = (
-    rows_.seqs, rows_.kinds, rows_.prices, rows_.splits, rows_.nets, rows_.order, rows_.own,
+    rows_.seqs, rows_.sums, rows_.kinds, rows_.prices, rows_.splits, rows_.nets, rows_.order, rows_.own,
     sales.sold, sales.bids_kept,
     life.events, life.posted, life.life,
     money.contacts, money.terms, money.budgets, money.partitions,
@@ -47,7 +47,7 @@ class Neighbour(Struct):
 class Difference(Struct):
     """A row that breaks an invariant."""
 
-    invariant: str  # I1 ... I15, "seq", "kind", "event"
+    invariant: str  # I1 ... I15, "seq", "sum", "kind", "event"
     stream: str
     seq: int
     worker: int

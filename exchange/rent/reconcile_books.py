@@ -29,6 +29,22 @@ class Books:
         self.of_auction = Index(self.auctions, by_slot=False)
         self.win = self.of_win.find(self.events)  # the win of each event, -1 = none
         self.skipped: dict[str, str] = {}
+        for gone in ledger.dropped:
+            if gone.stream in ("auctions", "bids"):
+                what = f"{gone.stream} of worker {gone.worker} up to seq {gone.last_seq}"
+                self.skipped[what] = f"retention dropped these {gone.rows} rows"
+
+    def dropped(self, rows: Rows, stream: str) -> NDArray[np.bool_]:
+        """Which rows are of an auction of which retention dropped the row, or bids (`stream`), in whole or in part."""
+        found = np.zeros(len(rows), bool)
+        for gone in self.ledger.dropped:
+            if gone.stream == stream:
+                until = gone.last_seq
+                if stream == "bids":  # a file may end between the bids of an auction: its row comes behind them
+                    later = self.auctions["seq"][self.auctions["worker"] == gone.worker]
+                    until = int(later[later > until].min(initial=FAR))
+                found |= (rows["worker"] == gone.worker) & (rows["seq"] <= until)
+        return found
 
     @cached_property
     def postings(self) -> Postings:

@@ -24,23 +24,23 @@ _BLOCK: Final = 1 << 18  # rows recomputed at once
 
 
 def seqs(books: Books) -> Breaks:
-    """Every worker's records are numbered from 1 without a gap."""
-    for worker, found in books.ledger.seqs().items():
-        expected = np.arange(1, found.size + 1, dtype=np.uint64)
-        broken = found != expected
-        if broken.any():
-            first = int(np.argmax(broken))
-            row = np.zeros(1, m.shape(m.HEAD + [("auction_id", "u8")]))
-            row["seq"], row["worker"] = found[first], worker
-            yield (
-                "seq",
-                f"all of worker {worker}",
-                row,
-                np.ones(1, bool),
-                "seq",
-                int(expected[first]),
-                int(found[first]),
-            )
+    """Every worker's records are numbered from 1 without a gap, but for what retention noted as dropped."""
+    for worker, expected, found in books.ledger.gaps():
+        yield "seq", f"all of worker {worker}", *_record(found, worker), "seq", expected, found
+
+
+def sums(books: Books) -> Breaks:
+    """What sealed files leave out, derived again, adds up to what was written when they were sealed."""
+    for drift in books.ledger.drifts():
+        field = f"sum of {drift.field} in {drift.file}"
+        yield "sum", drift.stream, *_record(drift.first_seq, drift.worker), field, drift.expected, drift.found
+
+
+def _record(seq: int, worker: int) -> tuple[Rows, NDArray[np.bool_]]:
+    """A record as a row that a difference can name."""
+    row = np.zeros(1, m.shape([*m.HEAD, ("auction_id", "u8")]))
+    row["seq"], row["worker"] = seq, worker
+    return row, np.ones(1, bool)
 
 
 def kinds(books: Books) -> Breaks:

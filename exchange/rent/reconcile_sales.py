@@ -25,7 +25,8 @@ def sold(books: Books) -> Breaks:
     )
     row = of_auction.find(wins)
     is_sold = (row >= 0) & (auctions["sold"][row] == 1) if len(auctions) else np.zeros(len(wins), bool)
-    yield "I6", "wins", wins, ~is_sold, "auction_id", "an auction row with sold = 1", "none"
+    there = ~books.dropped(wins, "auctions")
+    yield "I6", "wins", wins, there & ~is_sold, "auction_id", "an auction row with sold = 1", "none"
     wins_of = np.bincount(row[row >= 0], minlength=len(auctions))
     yield "I6", "auctions", auctions, (auctions["sold"] == 1) & (wins_of == 0), "sold", "a win row", "none"
     if is_sold.any():
@@ -49,8 +50,9 @@ def bids_kept(books: Books) -> Breaks:
         return
     of_auction = books.of_auction
     row = of_auction.find(bids)
-    yield "I6", "bids", bids, row < 0, "auction_id", "an auction row", "none"
+    yield "I6", "bids", bids, (row < 0) & ~books.dropped(bids, "auctions"), "auction_id", "an auction row", "none"
     kept = np.bincount(row[row >= 0], minlength=len(auctions)) > 0  # an earlier run may have kept no bids
+    kept &= ~books.dropped(auctions, "bids")
     counted = np.bincount(row[(row >= 0) & (bids["gross_nano"] > 0)], minlength=len(auctions))
     broken = kept & (counted != auctions["n_bids"])
     yield "I6", "auctions", auctions, broken, "n_bids", counted, auctions["n_bids"]
@@ -61,7 +63,7 @@ def bids_kept(books: Books) -> Breaks:
         wins = wins[~losers]
     at = of_auction.find(wins)
     n_wins = np.bincount(at[at >= 0], minlength=len(auctions))
-    broken = (counted > 0) & (n_won != n_wins)
+    broken = kept & (counted > 0) & (n_won != n_wins)
     yield "I6", "auctions", auctions, broken, "bids with fate won", n_wins, n_won
     won = bids[is_won]
     win = Index(wins, by_slot=False).find(won)

@@ -33,15 +33,23 @@ from exchange.rent.blocks import (
     segment_numbers,
 )
 from exchange.rent.chain import Chain, Part, Worker, look
-from exchange.rent.derived import SPLIT_COLUMNS, splits
-from exchange.rent.names import Names
-from exchange.rent.sealed import CHUNK, DERIVED, KIND, connection, crc32, quoted, stored_columns, sums_of
+from exchange.rent.gather import gather, warm_up
+from exchange.rent.sealed import DERIVED, connection, crc32, quoted
 
 COMPACT_ROWS: Final = 1 << 22  # of a file that compacting makes
 DROPPABLE: Final = ("inputs", "bids", "auctions")  # wins and events are the books
 DAY_NS: Final = 86_400 * mk.NANO
 _AS: Final = "FORMAT parquet, COMPRESSION zstd, PARQUET_VERSION V2, ROW_GROUP_SIZE 122880"
+SEAL_LEVEL: Final = 1  # of zstd: a third less work than 3, for 4 % more bytes, beside a running exchange
+COMPACT_LEVEL: Final = 3
 _fdatasync = getattr(os, "fdatasync", os.fsync)
+
+
+def load() -> None:
+    """Import and compile what sealing needs, so that it does not hold up other threads when it begins."""
+    import duckdb  # noqa: F401 - takes as long to import as the rest of a ledger's reader
+
+    warm_up()
 
 
 @contextlib.contextmanager
@@ -159,9 +167,7 @@ def _seal_one(folder: Path, worker: Worker, stream: str, number: int, part: Segm
     if chain.dtype is None:
         columns, sums = input_columns(chain), dict[str, int]()
     else:
-        rows = np.empty(chain.rows, chain.dtype)
-        chain.load(rows)
-        columns, sums = sealable(folder, stream, rows, part.name), sums_of(stream, rows)
+        columns, sums = gather(folder, stream, chain.rows, _payloads(chain), part.name)
     name = mf.file_name(stream, worker.worker, number, number)
     file = write_file(folder, name, columns, stream, worker.worker, number, number, sums)
     manifest = mf.read(folder)
@@ -172,31 +178,12 @@ def _seal_one(folder: Path, worker: Worker, stream: str, number: int, part: Segm
     return file
 
 
-def sealable(folder: Path, stream: str, rows: NDArray[np.void], where: str) -> dict[str, NDArray[Any]]:
-    """The columns of rows that may be sealed. Raises LedgerError, naming the row, where one would not come back."""
-    if stream in KIND:
-        _same(where, rows, "kind", np.full(len(rows), KIND[stream]), rows["kind"])
-    columns = stored_columns(stream, rows)
-    if stream == "wins":
-        names = Names(folder, read_only=True, only="fees")
-        total, parties = splits(names, {name: columns[name] for name in SPLIT_COLUMNS})
-        for at in range(0, len(rows), CHUNK):
-            part = rows[at : at + CHUNK]
-            _same(where, part, "buyer_total_nano", total[at : at + CHUNK], part["buyer_total_nano"])
-            for k, party in enumerate(mk.PARTIES):
-                _same(where, part, f"{party}_nano", parties[at : at + CHUNK, k], part[f"{party}_nano"])
-    return columns
-
-
-def _same(where: str, rows: NDArray[np.void], field: str, expected: NDArray[Any], found: NDArray[Any]) -> None:
-    """Raise LedgerError for the first row whose field is not what would be derived."""
-    if (wrong := expected != found).any():
-        at = int(np.argmax(wrong))
-        raise LedgerError(
-            f"{where}: not sealed: seq {rows['seq'][at]}: {field} is {found[at]}, but its fee set gives {expected[at]}"
-            if field != "kind"
-            else f"{where}: not sealed: seq {rows['seq'][at]}: kind is {found[at]}, expected {expected[at]}"
-        )
+def _payloads(chain: Chain) -> Iterator[NDArray[np.uint8]]:
+    """The verified bytes of each block of a segment, in one buffer after another."""
+    buffer = np.empty(max(block.size for _, block in chain.blocks), np.uint8)
+    for ix, (_, block) in enumerate(chain.blocks):
+        chain.read_into(ix, memoryview(buffer[: block.size]))
+        yield buffer[: block.size]
 
 
 def input_columns(chain: Chain) -> dict[str, NDArray[Any]]:
@@ -227,7 +214,7 @@ def write_file(
     con = connection()
     con.register("rows", dict(columns))
     try:
-        _copy(folder, name, "SELECT * FROM rows")
+        _copy(folder, name, "SELECT * FROM rows", SEAL_LEVEL)
     finally:
         con.unregister("rows")
     seq, ts_ns = columns["seq"], columns["ts_ns"]
@@ -239,11 +226,11 @@ def write_file(
     )  # fmt: skip
 
 
-def _copy(folder: Path, name: str, select: str) -> None:
+def _copy(folder: Path, name: str, select: str, level: int) -> None:
     """Write the result of a query as the sealed file `name`; it is on the disk when its name is there."""
     path = folder / mf.FOLDER / name
     fresh = path.with_suffix(".new")
-    connection().execute(f"COPY ({select}) TO {quoted(fresh)} ({_AS})")
+    connection().execute(f"COPY ({select}) TO {quoted(fresh)} ({_AS}, COMPRESSION_LEVEL {level})")
     fd = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -266,7 +253,7 @@ def rewritten(
     while (folder / mf.FOLDER / name).exists():  # never write over a file that a manifest names
         name = mf.file_name(one.stream, one.worker, one.first, end.last, revision)
         revision += 1
-    _copy(folder, name, f"SELECT {columns} FROM read_parquet([{paths}])")
+    _copy(folder, name, f"SELECT {columns} FROM read_parquet([{paths}])", COMPACT_LEVEL)
     path = folder / mf.FOLDER / name
     added = {key: sum(file.sums[key] for file in files) % 2**64 for key in DERIVED[one.stream]}
     return mf.File(

@@ -55,7 +55,7 @@ STORED: Final[dict[str, tuple[str, ...]]] = {
     )
     for name, dtype in _SHAPES.items()
 }
-CHUNK: Final = 2_048  # rows whose fields are taken apart together: they stay in the cache meanwhile
+CHUNK: Final = 2_048  # rows whose fields are added up together: they stay in the cache meanwhile
 _local = threading.local()
 _checked: dict[tuple[str, int], tuple[int, int]] = {}  # (path, crc) -> (size, mtime_ns) of files found whole
 
@@ -158,19 +158,6 @@ class Sealed:
         check(self.path, self.file)
         records: list[tuple[Any, ...]] = _select(self.path, STORED["inputs"]).fetchall()
         return records
-
-
-def stored_columns(stream: str, rows: NDArray[np.void]) -> dict[str, NDArray[Any]]:
-    """The columns of some rows (not of `inputs`) as a sealed file holds them."""
-    names = [name for name in STORED[stream] if name != "refund_nano"]
-    out: dict[str, NDArray[Any]] = {name: np.empty(len(rows), rows.dtype[name]) for name in names}
-    for at in range(0, len(rows), CHUNK):
-        part = rows[at : at + CHUNK]
-        for name in names:
-            out[name][at : at + CHUNK] = part[name]
-    if stream == "events":
-        out["refund_nano"] = np.where(rows["kind"] == mk.KIND_REFUND, -rows["paid_nano"], 0)
-    return out
 
 
 def sums_of(stream: str, rows: NDArray[np.void]) -> dict[str, int]:

@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 
 from exchange.__main__ import main, parser
+from exchange.rent.ledger import Ledger
+from exchange.rent.report import summarise
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIG = """
@@ -160,6 +162,12 @@ ERRORS = [
     (["report", "nowhere"], "nowhere: no such ledger folder"),
     (["report", "c.toml"], "c.toml: no such ledger folder"),
     (["report", "torn"], "torn/wins-w0-000001.seg"),
+    (["report", "waterfal", "torn"], "no report 'waterfal', did you mean 'waterfall'"),
+    (["report", "summary", "nowhere", "--by", "week", "--html"], "nowhere: no such ledger folder"),
+    (["report", "--html", "torn"], "--html torn: is a folder: expected a file to write; put --html behind the ledger"),
+    (["report", "summary"], "summary: expected the folder of a ledger"),
+    (["report", "torn", "--lang", "de"], "--lang de: expected en or fr"),
+    (["report", "torn", "--small-cell", "-1"], "--small-cell -1: expected 0 or more people"),
     (["reconcile", "nowhere"], "nowhere: no such ledger folder"),
     (["replay", "nowhere", "--config", "c.toml"], "nowhere: no such ledger folder"),
     (["explain", "none.json"], "none.json: No such file"),
@@ -210,10 +218,23 @@ def test_simulate_then_report_reconcile_replay(
 
     run = json.loads(out("simulate", "c.toml", "--auctions", "3000", "--ledger", "bids", "--out", "led", "--json"))
     report = json.loads(out("report", "led", "--json"))
-    assert run["visits"] == 3000 and run["summary"] == report
-    assert report["currency"] == "EUR" and report["sold"] > 100 and report["rerental_share"] > 0
+    found = run["summary"]
+    said = {key: figure["value"] for key, figure in report["figures"].items()}
+    assert run["visits"] == 3000 and report["currency"] == found["currency"] == "EUR" and said["fill"] == found["fill"]
+    assert said["spend"] == pytest.approx(found["spend_nano"] / 1e9)
+    for ours, theirs in (("rerental", "rerental_share"), ("cpm", "cpm"), ("kilo_customer", "kilo_customer"),
+                         ("person_month", "person_month"), ("own_share", "own_share")):  # fmt: skip
+        assert said[ours] == pytest.approx(found[theirs]) and said[ours] > 0
+    for key in ("auctions", "bids", "wins", "billed", "seen", "clicks", "conversions", "people", "customers",
+                "contacts", "released", "unpaid"):  # fmt: skip
+        assert said[key] == found[key], key
     screen = out("report", "led")
-    assert f"sold {report['sold']:,}" in screen and max(map(len, screen.splitlines())) <= 100
+    assert "How many did I rent twice?" in screen and max(map(len, screen.splitlines())) <= 100
+    assert out("report", "summary", "led") == screen and "Combien m'a coûté" in out("report", "led", "--lang", "fr")
+    assert "By publisher" in out("report", "led", "--by", "publisher") and "waterfall" in out("report", "--list")
+    assert re.match(r"w\.html: [\d,]+ bytes", out("report", "waterfall", "led", "--html", "w.html"))
+    assert (tmp_path / "w.html").read_text() == out("report", "waterfall", "led", "--html")
+    assert out("report", "led", "--csv").startswith("key,figure,value,unit")
     found = json.loads(out("reconcile", "led", "--json"))
     assert found["differences"] == [] and re.search(r"reconcile: [\d,]+ rows, 0 differences", out("reconcile", "led"))
     assert main(["replay", "led", "--config", "c.toml"]) == 2
@@ -222,8 +243,8 @@ def test_simulate_then_report_reconcile_replay(
     wins = out("simulate", "c.toml", "--auctions", "3000")
     for text in (plain, wins):
         assert max(map(len, text.splitlines())) <= 100 and text.startswith("3,000 visits, ")
-        assert re.search(r"brand/box +paced +[\d.]+ +5\.00 ", text) and f"sold {report['sold']:,}" in text
-        assert f"spend {report['spend_nano'] / 1e9:,.2f} EUR" in text
+        assert re.search(r"brand/box +paced +[\d.]+ +5\.00 ", text) and f"sold {run['summary']['sold']:,}" in text
+        assert f"spend {run['summary']['spend_nano'] / 1e9:,.2f} EUR" in text
     assert "publisher  " in wins and "--ledger wins" in plain
 
 
@@ -294,8 +315,8 @@ def test_stopping_finishes_what_is_in_flight(tmp_path: Path) -> None:
             connection.close()
             assert (process.returncode, out, err) == (0, "", "")
             assert len(answers) == 1 and answers[0][0] == 200
-    bids = json.loads(rentier("report", "ledger", "--json", cwd=tmp_path).stdout)
-    assert {row["name"] for row in bids["fates"]} >= {"won", "timeout"}
+    fates = {fate.name for fate in summarise(Ledger(tmp_path / "ledger")).fates}
+    assert fates >= {"won", "timeout"}
 
 
 def test_a_taken_port_or_ledger_is_one_line(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names
 from exchange.rent.report import Summary, render, summarise, to_json
+from tests import naive_reports
 from tests.ledger_maker import SECOND, Maker
 
 
@@ -48,6 +49,7 @@ def test_counts_and_money(ledger):
     assert s.ecpc_nano == pytest.approx(spend / events[m.KIND_CLICK])
     publisher = sum(int(win["publisher_nano"]) for win, _ in pairs)
     assert s.publisher_cpm == pytest.approx(1000 * publisher / 1e9 / len(pairs))
+    assert s.refunded_nano == 0
     assert [p.name for p in s.parties] == list(m.PARTIES)
     assert [p.nano for p in s.parties] == [sum(int(w[f"{p}_nano"]) for w, _ in pairs) for p in m.PARTIES]
     assert sum(p.nano for p in s.parties) == spend and sum(p.share for p in s.parties) == pytest.approx(1)
@@ -168,3 +170,10 @@ def test_the_example_of_the_docs_runs():
     scope: dict[str, object] = {}
     exec(compile(code, "docs/ledger.md", "exec"), scope)
     assert "auctions 0" in str(scope["text"])
+
+
+def test_refunds_stand_beside_what_was_billed():
+    ledger = naive_reports.varied()
+    s, rows = summarise(ledger), naive_reports.lives(ledger)
+    assert s.spend_nano == sum(r["paid"] for r in rows) and s.refunded_nano == sum(r["paid"] - r["net"] for r in rows)
+    assert "refunded" in render(s) and s.refunded_nano > 0

@@ -69,11 +69,11 @@ def _add_report(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--lang", default="en", help="en or fr")
     sub.add_argument("--small-cell", type=int, default=10, metavar="N",
                      help="export no group of fewer people (default 10; 0 = every group)")  # fmt: skip
-    for name, own in OPTIONS.items():
-        for argument in own:
-            flag = f"--{argument.name.replace('_', '-')}"
-            sub.add_argument(flag, type=float, dest=f"own_{argument.name}", metavar="N",
-                             help=f"{name}: {argument.help}")  # fmt: skip
+    for argument in {a.name: a for own in OPTIONS.values() for a in own}.values():
+        whose = ", ".join(name for name, own in OPTIONS.items() if argument in own)
+        flag = f"--{argument.name.replace('_', '-')}"
+        sub.add_argument(flag, type=str if argument.file else float, dest=f"own_{argument.name}",
+                         metavar="FILE" if argument.file else "N", help=f"{whose}: {argument.help}")  # fmt: skip
 
 
 def _report(args: argparse.Namespace) -> int:

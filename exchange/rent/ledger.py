@@ -23,6 +23,7 @@ from exchange.rent.names import Names, read_meta
 from exchange.rent.sealed import DERIVED, OF_WIN, Sealed, sums_of
 
 if TYPE_CHECKING:
+    from exchange.rent.answers import Answer
     from exchange.rent.journal import Journal
 
 FIXED = ("auctions", "bids", "wins", "events")
@@ -141,6 +142,16 @@ class Ledger:
         """What `names.write_meta` left beside the journal; empty when there is nothing."""
         return self._meta if self.path is None else read_meta(self.path)
 
+    def sql(self, query: str, parameters: Any = ()) -> "Answer":
+        """The answer to one SELECT over the views of docs/sql.md, as of the last `refresh`.
+
+        It has `.columns`, `.rows`, `.fetchnumpy()`, `.frame()` (pandas) and `.table()`. parameters: for `?` (a
+        sequence) or `$name` (a mapping). Raises LedgerError with DuckDB's message for a query it cannot answer.
+        """
+        from exchange.rent.answers import ask
+
+        return ask(self, query, parameters)
+
     def verify(self) -> int:
         """Read everything, so that every checksum is verified; return the rows of all streams."""
         fixed = sum(len(rows) for rows in (self.auctions, self.bids, self.wins, self.events))
@@ -249,6 +260,19 @@ class Ledger:
 
         chain: Chain = self._steady(worker, stream, fresh)
         return chain
+
+    def parts(self, worker: Worker, stream: str) -> tuple[list[str], NDArray[Any]]:
+        """Where the rows of one stream of one worker lie: paths of sealed files, and the rows behind those."""
+
+        def read(chain: Chain) -> tuple[list[str], NDArray[Any]]:
+            assert chain.dtype is not None
+            paths = [part.name for part, _ in chain.blocks if isinstance(part, Sealed)]
+            tail = range(chain.n_sealed, len(chain.blocks))
+            rows = [np.frombuffer(chain.payload(ix), chain.dtype)[: chain.keep[ix]] for ix in tail]
+            return paths, np.concatenate([np.empty(0, chain.dtype), *rows])
+
+        found: tuple[list[str], NDArray[Any]] = self._steady(worker, stream, read)
+        return found
 
     def _steady(self, worker: Worker, stream: str, read: Any) -> Any:
         """Call `read` with a chain; where its segments were sealed since this look, with the same rows found anew."""

@@ -1,19 +1,14 @@
 """The SQL views of a ledger: every column with its expression, its unit and its meaning, in one table.
 
-The views stand on relations that `views.connect` makes: raw_auctions, raw_bids, raw_wins, raw_events (the rows as
-market.rows has them), raw_outcomes (what became of each win, by worker and serial), raw_refunds (parts of each refund),
-raw_lists (texts by number) and raw_names.
+The views stand on the relations of view_rows.py and on tables that `views.connect` makes: raw_lists (texts by number),
+raw_names, raw_meta.
 """
 
 from typing import Final, NamedTuple
 
 from exchange import market as m
 from exchange.market import PARTIES
-
-BILLED_MASK: Final = sum(1 << kind for kind in m.BILLING)
-SEEN_MASK: Final = BILLED_MASK | 1 << m.KIND_VIEW
-CLICK_MASK: Final = sum(1 << kind for kind in m.CLICKS)
-CONVERSION_MASK: Final = sum(1 << kind for kind in m.CONVERSIONS)
+from exchange.rent.view_rows import BILLED_MASK, CLICK_MASK, CONVERSION_MASK, SEEN_MASK
 
 
 class Column(NamedTuple):
@@ -227,7 +222,7 @@ WINS: Final = View(
 EVENTS: Final = View(
     "events",
     "one thing that happened to a win",
-    "raw_events AS e",
+    "raw_event_rows AS e",
     [
         *_head("e"),
         Column("kind", text("event", "e.kind"), "text", "impression, view, click, conversion, refund, release, ..."),
@@ -246,24 +241,23 @@ EVENTS: Final = View(
 CONTACTS: Final = View(
     "contacts",
     "one billed win of a known person: the advertiser rented him once more",
-    "raw_contacts AS c JOIN raw_wins AS w ON w.worker = c.worker AND w.serial = c.serial "
-    "LEFT JOIN raw_outcomes AS o ON o.worker = c.worker AND o.serial = c.serial",
+    "raw_contacts AS w LEFT JOIN raw_outcomes AS o ON o.worker = w.worker AND o.serial = w.serial",
     [
-        *_head("c"),
+        *_head("w"),
         *_WHO,
         Column("publisher", text("publisher", "w.publisher"), "text", "who showed the ad"),
         Column("segment", text("segment", "w.segment"), "text", "segment rented: the first its campaign targets"),
         Column("own", f"(w.flags & {m.FLAG_OWN}) <> 0", "true or false", "the person was on the advertiser's own list"),
-        Column("contact_n", "c.contact_n", "number", "1 = the first the advertiser paid for, above 1 = rented again"),
-        Column("paid_nano", "c.paid_nano", "nano", "what it cost"),
-        Column("net_nano", f"c.paid_nano - {REFUNDED}", "nano", "less what was given back"),
-        Column("paid", "c.paid_nano / 1e9", "currency", "what it cost"),
+        Column("contact_n", "w.contact_n", "number", "1 = the first the advertiser paid for, above 1 = rented again"),
+        Column("paid_nano", "w.paid_nano", "nano", "what it cost"),
+        Column("net_nano", f"w.paid_nano - {REFUNDED}", "nano", "less what was given back"),
+        Column("paid", "w.paid_nano / 1e9", "currency", "what it cost"),
         Column(
-            "cum_rent_nano", "c.cum_rent_nano", "nano", "paid by this advertiser for this person, this one included"
+            "cum_rent_nano", "w.cum_rent_nano", "nano", "paid by this advertiser for this person, this one included"
         ),
-        Column("days_since_last", "c.days_since_last", "days", "since the contact before; NULL = the first"),
-        Column("month", f"date_trunc('month', {moment('c.ts_ns')})::DATE", "date", "first day of the billing's month"),
-        Column("week", f"date_trunc('week', {moment('c.ts_ns')})::DATE", "date", "Monday of the billing's week"),
+        Column("days_since_last", "w.days_since_last", "days", "since the contact before; NULL = the first"),
+        Column("month", f"date_trunc('month', {moment('w.ts_ns')})::DATE", "date", "first day of the billing's month"),
+        Column("week", f"date_trunc('week', {moment('w.ts_ns')})::DATE", "date", "Monday of the billing's week"),
         Column("seen", SEEN, "true or false", "the ad was seen"),
         Column("clicked", _masked(CLICK_MASK), "true or false", "it was clicked"),
         Column("converted", _masked(CONVERSION_MASK), "true or false", "the person did what the campaign is for"),

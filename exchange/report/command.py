@@ -17,8 +17,8 @@ from exchange.report.shape import UNITS, Argument, Report
 from exchange.report.small import SMALL_CELL, suppress
 from exchange.report.words import LANGUAGES, Words
 
-REPORTS: Final = ("summary", "waterfall", "price_list", "user_month", "rerent_curve", "own_resale", "lost",
-                  "own_vs_rent")  # fmt: skip
+REPORTS: Final = ("summary", "waterfall", "price_list", "user_month", "rerent_curve", "own_resale", "attribution",
+                  "lost", "own_vs_rent", "ad_load")  # fmt: skip
 
 
 class ReportError(ValueError):
@@ -71,21 +71,27 @@ def parse_by(name: str, by: str) -> tuple[str, ...]:
     return found
 
 
-def build(name: str, books: Books | None, by: str = "", given: Mapping[str, float] | None = None) -> Report:
+def build(name: str, books: Books | None, by: str = "", given: Mapping[str, float | str] | None = None) -> Report:
     """A report of a ledger. Raises ReportError for an unknown name, a dimension or an option it has not."""
     found = module(name)
     own = {argument.name: argument for argument in arguments(name)}
-    values = {}
+    values: dict[str, float | Path] = {}
     for key, value in (given or {}).items():
         flag = f"--{key.replace('_', '-')}"
         if key not in own:
             raise ReportError(f"{flag}: {name} has no such option")
+        if isinstance(value, str):
+            values[key] = Path(value)
+            continue
         if not own[key].low <= value <= own[key].high:
             raise ReportError(f"{flag} {value:g}: expected {own[key].low:g} to {own[key].high:g}")
         values[key] = value
     if books is None and not getattr(found, "ALONE", False):
         raise ReportError(f"{name}: expected the folder of a ledger")
-    report: Report = found.build(books, parse_by(name, by), **values)
+    try:
+        report: Report = found.build(books, parse_by(name, by), **values)
+    except ValueError as error:  # a formula that these numbers do not fit
+        raise ReportError(f"{name}: {error}") from None
     return report
 
 
@@ -95,7 +101,7 @@ def answer(
     by: str = "",
     lang: str = "en",
     small_cell: int = SMALL_CELL,
-    given: Mapping[str, float] | None = None,
+    given: Mapping[str, float | str] | None = None,
 ) -> str:
     """What the command line asks for: `words` are [NAME] LEDGER, NAME alone where it needs no ledger, or LEDGER.
 
@@ -141,7 +147,7 @@ def shown(report: Report, kind: str = "screen", lang: str = "en", small_cell: in
     report = suppress(report, small_cell)
     if kind == "json":
         return msgspec.json.encode(as_data(report, lang)).decode() + "\n"
-    return (csv if kind == "csv" else html).render(report, lang)
+    return csv.render(report, lang) if kind == "csv" else html.render(report, lang)
 
 
 def as_data(report: Report, lang: str = "en") -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What ads caused: conversions of people who might be shown them against those of a holdout drawn by hash.
 
 Both groups are people an advertiser's campaigns *would have been asked for* (Johnson, Lewis, Nubbemeyer 2017, Ghost
-Ads): audience, money and caps allowed it. The treated were asked, the held out have rows with the fate `holdout`. Whether
-a treated person was shown an ad does not matter: to count only those would compare winners of auctions with everybody.
+Ads): audience, money and caps allowed it. The treated were asked, the held out have rows with the fate `holdout`.
+Whether a treated person was shown an ad does not matter: to count only those would compare winners of auctions with
+everybody.
 """
 
 from typing import Final

@@ -4,7 +4,7 @@ from html import escape
 from typing import Final
 
 from exchange.report import svg
-from exchange.report.numbers import decimals
+from exchange.report.numbers import decimals, printable
 from exchange.report.screen import cell_text
 from exchange.report.shape import UNITS, Cell, Column, Figure, Report, Table
 from exchange.report.small import sum_row
@@ -17,17 +17,17 @@ STYLE: Final = """
 @media (prefers-color-scheme:dark){:root{--ink:#e6eaef;--soft:#9aa5b1;--paper:#11151a;--card:#1a2027;--line:#333c46;
 --s0:#6cb0ff;--s1:#ff9a62;--s2:#5fd38a;--s3:#b99bff;--s4:#e0b94f;--s5:#ff8cc0}}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:1rem;max-width:60rem;background:var(--paper);color:var(--ink);
+body{margin:0 auto;padding:1rem;max-width:72rem;background:var(--paper);color:var(--ink);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.5rem;line-height:1.2;margin:.3rem 0}h2{font-size:1.15rem;line-height:1.3;margin:2rem 0 .6rem}
 h3{font-size:1rem;margin:0}p{margin:.3rem 0}.soft,.note,figcaption,summary{color:var(--soft);font-size:.875rem}
 .answers{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));margin:1rem 0}
 .answers article{background:var(--card);border-left:4px solid var(--s0);border-radius:6px;padding:.7rem 1rem}
 .answers p:first-of-type{font-size:1.08rem}
-.figures{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,14rem),1fr));margin:0}
+.figures{display:grid;gap:.75rem;grid-template-columns:repeat(auto-fill,minmax(min(100%,10.3rem),1fr));margin:0}
 .figures article{border:1px solid var(--line);border-radius:6px;padding:.6rem .8rem}
 .figures h3{font-weight:500;font-size:.9rem}.value{font-size:1.35rem;font-weight:600;margin:.1rem 0}
-.value small{font-size:.8rem;font-weight:400;color:var(--soft)}
+.value small{font-size:.8rem;font-weight:400;color:var(--soft);display:inline-block;line-height:1.2}
 details p,details dd{font-size:.875rem}summary{cursor:pointer;padding:.25rem 0}code{font-size:.8rem}
 dl{margin:.3rem 0}dt{font-size:.875rem;font-weight:600;margin-top:.4rem}dd{margin:0}
 figure{margin:0;max-width:36rem}svg{display:block;width:100%;height:auto;fill:var(--ink);font-size:12px}
@@ -41,17 +41,20 @@ svg .line{fill:none;stroke-width:2;background:none}svg .line.s0{stroke:var(--s0)
 svg .line.s2{stroke:var(--s2)}svg .line.s3{stroke:var(--s3)}svg .line.s4{stroke:var(--s4)}svg .line.s5{stroke:var(--s5)}
 .legend{list-style:none;padding:0;margin:.4rem 0;display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.875rem}
 .legend i{display:inline-block;width:.8em;height:.8em;margin-right:.4em;border-radius:2px}
-table{border-collapse:collapse;width:100%;font-size:.9rem;font-variant-numeric:tabular-nums}
-th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto}
+th,td{overflow-wrap:break-word;padding:.35rem .5rem;
+border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 thead th{vertical-align:bottom;font-weight:600;border-bottom:2px solid var(--soft)}thead small{font-weight:400;
-color:var(--soft);display:block}.left{text-align:left}tbody th{font-weight:500;text-align:left}
+color:var(--soft);display:block}.left{text-align:left;white-space:normal}tbody th{font-weight:500;text-align:left}
 tr.sum th,tr.sum td{font-weight:600;border-top:2px solid var(--soft)}
 .bar{display:block;height:.35rem;margin-top:.2rem;background:var(--s0);border-radius:2px;margin-left:auto;
 print-color-adjust:exact;-webkit-print-color-adjust:exact}
-@media (max-width:48rem){table,tbody,tr,td,tbody th{display:block;width:auto}thead{display:none}
+td{white-space:nowrap}
+@media (max-width:48rem){td{white-space:normal}table,tbody,tr,td,tbody th{display:block;width:auto}thead{display:none}
 tr{border-bottom:1px solid var(--line);padding:.5rem 0}th,td{border:0;padding:.12rem 0}tbody th{font-weight:600}
 td::before{content:attr(data-head);float:left;color:var(--soft);padding-right:.8rem;text-align:left;max-width:62%}
-td::after{content:"";display:block;clear:both}td:empty{display:none}tr.sum th,tr.sum td{border:0}}
+td::after{content:"";display:block;clear:both}td.none{display:none}tr.sum th,tr.sum td{border:0}}
 @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb}body{max-width:none;padding:0;
 font-size:11pt}article,figure,tr{break-inside:avoid}h2{break-after:avoid}
 .figures{grid-template-columns:repeat(3,1fr)}details::details-content{content-visibility:visible;height:auto}
@@ -97,13 +100,14 @@ def render(report: Report, lang: str = "en") -> str:
 
 def _safe(text: str) -> str:
     """Text as HTML; what cannot be printed becomes a question mark."""
-    return escape("".join(c if c.isprintable() else "?" for c in text), quote=True)
+    return escape(printable(text), quote=True)
 
 
 def _figure(figure: Figure, words: Words) -> str:
     """A number with its unit, and behind it definition, formula and rows."""
     say = words.say
-    unit = words.unit(figure.unit) if isinstance(figure.value, (int, float)) else ""
+    hidden = isinstance(figure.value, str) and figure.people is not None
+    unit = words.unit("people" if hidden else figure.unit) if figure.value is not None else ""
     interval = ""
     if figure.low is not None and figure.high is not None:
         low, high = (words.number(v, figure.unit) for v in (figure.low, figure.high))
@@ -129,7 +133,7 @@ def _table(table: Table, words: Words) -> str:
         cells = [row[ix] for row in rows if not isinstance(row[ix], str)]
         digits.append(decimals(cells, column.unit))
         tops.append(max((float(c) for c in cells if isinstance(c, (int, float))), default=0.0))
-    parts.append("<table><thead><tr>")
+    parts.append('<div class="scroll"><table><thead><tr>')
     parts += [f'<th scope="col"{_left(column)}>{_head(column, words)}</th>' for column in table.columns]
     parts.append("</tr></thead><tbody>")
     for row in rows:
@@ -137,7 +141,7 @@ def _table(table: Table, words: Words) -> str:
     if table.total and len(table.rows) > 1:
         total = sum_row(table, table.rows, "total")
         parts.append(f'<tr class="sum">{"".join(_cells(table, total, words, digits, [0.0] * len(tops)))}</tr>')
-    parts.append("</tbody></table>")
+    parts.append("</tbody></table></div>")
     if len(table.rows) > LISTED:
         more = say("... and {n} more").format(n=words.number(len(table.rows) - LISTED, "count"))
         parts.append(f'<p class="soft">{_safe(more)}</p>')
@@ -173,5 +177,6 @@ def _cells(table: Table, row: list[Cell], words: Words, digits: list[int], tops:
         drawn = ""
         if column.bar and tops[ix] > 0 and isinstance(cell, (int, float)):
             drawn = f'<span class="bar" style="width:{max(0.0, 100 * float(cell) / tops[ix]):.1f}%"></span>'
-        found.append(f'<td{_left(column)} data-head="{head}">{text}{drawn}</td>')
+        kind = ' class="none"' if cell is None or cell == "" else _left(column)
+        found.append(f'<td{kind} data-head="{head}">{text}{drawn}</td>')
     return found

@@ -49,7 +49,12 @@ def _digits(value: float, places: int, lang: str) -> str:
     return text.replace(",", "\0").replace(".", point).replace("\0", thousands)
 
 
+def printable(text: str) -> str:
+    """A text as it may be shown: what cannot be printed (a line feed in a name, an escape) becomes a question mark."""
+    return "".join(c if c.isprintable() or c in (NARROW, "\u00a0") else "?" for c in text)
+
+
 def in_text(amount: Amount, lang: str, currency: str) -> str:
     """A number inside a sentence: money names its currency, counts leave their noun to the sentence."""
-    text = written(amount.value, amount.unit, lang)
+    text = printable(written(amount.value, amount.unit, lang))
     return f"{text}\u00a0{currency}" if UNITS[amount.unit].form == "money" and currency and text != DASH else text

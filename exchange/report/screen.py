@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Final
 
-from exchange.report.numbers import decimals
+from exchange.report.numbers import decimals, printable
 from exchange.report.shape import UNITS, Cell, Chart, Column, Figure, Report, Series, Table
 from exchange.report.small import sum_row
 from exchange.report.words import Words
@@ -34,7 +34,7 @@ def render(report: Report, lang: str = "en") -> str:
         lines += table_lines(table, words)
     for note in report.notes:
         lines += textwrap.wrap(words.tell(note), WIDTH)
-    return "\n".join(_cut(line.rstrip(), WIDTH) for line in lines).rstrip() + "\n"
+    return "\n".join(_cut(printable(line.rstrip()), WIDTH) for line in lines).rstrip() + "\n"
 
 
 def _source(report: Report, words: Words) -> str:
@@ -118,7 +118,7 @@ def cell_text(table: Table, column: Column, cell: Cell, words: Words, digits: in
     """One cell as it is read: names made printable and cut, our own words translated."""
     if isinstance(cell, str):
         ours = column.key in table.translate or cell in ("total", "others", "")
-        text = words.say(cell) if ours else "".join(c if c.isprintable() else "?" for c in cell)
+        text = words.say(cell) if ours else printable(cell)
         return _cut(text, NAME_MAX)
     return words.number(cell, column.unit, digits)
 

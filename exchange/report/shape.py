@@ -200,10 +200,11 @@ class Report(Struct, frozen=True):
 
 
 class Argument(Struct, frozen=True):
-    """An option of one report: `--name VALUE`, a number within [low, high]."""
+    """An option of some reports: `--name VALUE`, a number within [low, high], or a path where `file` is set."""
 
     name: str
     help: str
     default: float | None = None
     low: float = 0.0
     high: float = float("inf")
+    file: bool = False

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from html import escape
 from typing import Final
 
-from exchange.report.numbers import decimals
+from exchange.report.numbers import decimals, printable
 from exchange.report.shape import UNITS, Axis, Chart, Point, Series
 from exchange.report.words import Words
 
 WIDE: Final = 400.0  # units of the drawing; a phone shows about one a pixel
 TALL: Final = 260.0
 LEFT: Final = 58.0
-RIGHT: Final = 14.0
+RIGHT: Final = 22.0
 TOP: Final = 10.0
 BOTTOM: Final = 44.0
 ROW: Final = 36.0  # a bar with its name above it
@@ -30,7 +30,7 @@ def draw(chart: Chart, words: Words) -> str:
     if not any(series.points for series in chart.series):
         return ""
     body, height = (_bars if chart.kind in ("bars", "steps") else _curves)(chart, words)
-    label = escape(f"{words.say(chart.title)}. {words.tell(chart.alt)}", quote=True)
+    label = escape(printable(f"{words.say(chart.title)}. {words.tell(chart.alt)}"), quote=True)
     legend = _legend(chart, words)
     return (
         f'<svg viewBox="0 0 {WIDE:g} {height:g}" role="img" aria-label="{label}" class="{chart.kind}">'
@@ -43,7 +43,7 @@ def _legend(chart: Chart, words: Words) -> str:
     if len(chart.series) < 2:
         return ""
     names = (
-        f'<li><i class="s{k % COLOURS}"></i>{escape(_said(chart, s.name, words))}</li>'
+        f'<li><i class="s{k % COLOURS}"></i>{escape(printable(_said(chart, s.name, words)))}</li>'
         for k, s in enumerate(chart.series)
     )
     return f'<ul class="legend">{"".join(names)}</ul>'
@@ -59,7 +59,8 @@ def _axis_title(axis: Axis, words: Words) -> str:
 
 
 def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{escape(text)}</text>'
+    shown = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}"{shown}>{escape(printable(text))}</text>'
 
 
 # ---- bars ------------------------------------------------------------------------------------------------------

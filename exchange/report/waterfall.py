@@ -55,11 +55,7 @@ GROSS: Final = ", ".join(f"sum({party}_nano)" for party in PARTIES)
 
 def parties(books: Books) -> dict[str, int]:
     """What each of the ten parties received, nano, less what it gave back; in the order of `market.PARTIES`."""
-    gross = books.one(f"SELECT {GROSS} FROM wins WHERE billed_time IS NOT NULL")
-    back = dict(
-        books.sql("SELECT party, sum(debit_nano) - sum(credit_nano) FROM postings WHERE kind = 'refund' GROUP BY party")
-    )
-    return {party: int(nano or 0) - int(back.get(party) or 0) for party, nano in zip(PARTIES, gross, strict=True)}
+    return {party.name: party.nano for party in books.summary.parties}
 
 
 def build(books: Books, by: tuple[str, ...] = ()) -> Report:
@@ -71,7 +67,7 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
     return Report(
         name="waterfall", title=TITLE, question=QUESTION, rows=rows, currency=books.currency, ledger=books.name,
         since=since, until=until, answers=_answers(got, spend), figures=_figures(got, spend, billed, seen),
-        charts=[_steps(got, spend)] if spend else [],
+        charts=[steps(got)] if spend > 0 else [],
         tables=[_parties(got, spend), *([split(books, by)] if by else []), published(got, spend, seen, books.currency)],
         notes=[Text("Studies define their parts in their own ways and none measured this ledger: they say what is "
                     "usual, not what is right.")],
@@ -80,13 +76,13 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
 
 def _answers(got: dict[str, int], spend: int) -> list[Answer]:
     if spend <= 0:
-        return [Answer("Who got my money?", [Text("Nothing was paid, or all of it was given back.")])]
+        return [Answer("Who got the money?", [Text("Nothing was paid, or all of it was given back.")])]
     return [
         Answer(
-            "Who got my money?",
+            "Who got the money?",
             [
                 Text("Of every {whole}, {publisher} reached publishers and {hidden} is accounted for by nobody.",
-                     {"whole": Amount(100.0, "money"),
+                     {"whole": Amount("100", "money"),
                       "publisher": Amount(100 * got["publisher"] / spend, "money"),
                       "hidden": Amount(100 * got["hidden"] / spend, "money")}),
                 Text("In 2020 the first study of the trade found 51 and 15 of every 100 (ISBA/PwC)."),
@@ -126,7 +122,9 @@ def _parties(got: dict[str, int], spend: int) -> Table:
     return Table("parties", "Who got the money", columns, rows, total=True, translate=["party"])
 
 
-def _steps(got: dict[str, int], spend: int) -> Chart:
+def steps(got: dict[str, int]) -> Chart:
+    """From what buyers paid to what publishers received, party by party, of every 100."""
+    spend = sum(got.values())
     order = [p for p in (*FEES_BUY, *FEES_SELL, "hidden", "publisher") if got[p]]
     points = [Point("buyers paid", 100.0), *(Point(TITLES[p], 100 * got[p] / spend) for p in order)]
     return Chart(
@@ -190,11 +188,13 @@ SELECT {keys}, people, {net} FROM given LEFT JOIN refunded USING ({keys}) ORDER 
         *(Column(name, name, "text", role="key") for name in by),
         Column("people", "people", "people", "Different known people in paid ads."),
         Column("spend", "spend", "money", "What buyers paid. Net of refunds.", "sum"),
-        Column("publisher", "publishers", "money", "What reached publishers. Net of refunds.", "sum"),
+        Column("to_publishers", "publishers", "money", "What reached publishers. Net of refunds.", "sum"),
         Column("buy", "buyer's side", "money", "Agency, demand platform, data, verification, taxes, currency.", "sum"),
         Column("sell", "seller's side", "money", "Exchange and supply technology.", "sum"),
         Column("hidden", "nobody accounts for it", "money", "In no party's books.", "sum"),
-        Column("share", "reached publishers", "share", "publishers / spend", "ratio", "publisher", "spend", bar=True),
+        Column(
+            "share", "reached publishers", "share", "publishers / spend", "ratio", "to_publishers", "spend", bar=True
+        ),
     ]
     return Table("split", by_title(by), columns, rows, people="people", total=True)
 

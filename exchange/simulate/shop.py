@@ -28,8 +28,8 @@ Keys = NDArray[np.uint64]
 def write_shop(config: Config, population: Population, ledger: Ledger, own: dict[str, Keys], salt: bytes) -> None:
     """Write `conversions.csv` and the simulated own lists into the ledger's folder; own: keys by advertiser."""
     assert ledger.path is not None
-    for advertiser, keys in own.items():
-        lists.add(ledger.path, salt, advertiser, keys, 0)
+    for name, keys in own.items():
+        lists.add(ledger.path, salt, name, keys, 0)
     rows = purchases(config, population, ledger, own)
     with (ledger.path / FILE).open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")

@@ -1,0 +1,182 @@
+"""The relations that the SQL views stand on: rows of sealed Parquet files and of live segments, alike.
+
+A sealed file holds independent columns only; what it leaves out is derived here: amounts by `splitting`, what an event
+says of its win by worker and serial, histories by windows in order of seq. Rows of live segments carry their amounts.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from exchange import market as m
+from exchange.rent.sealed import STORED, Sealed, quoted
+from exchange.rent.splitting import split
+
+if TYPE_CHECKING:
+    from exchange.rent.chain import Worker
+    from exchange.rent.ledger import Ledger
+
+STREAMS: Final = ("auctions", "bids", "wins", "events")
+BILLED_MASK: Final = sum(1 << kind for kind in m.BILLING)
+SEEN_MASK: Final = BILLED_MASK | 1 << m.KIND_VIEW
+CLICK_MASK: Final = sum(1 << kind for kind in m.CLICKS)
+CONVERSION_MASK: Final = sum(1 << kind for kind in m.CONVERSIONS)
+_PARTIES: Final = tuple(f"{party}_nano" for party in m.PARTIES)
+_UNUSED: Final = ("config_version", "snapshot_version")
+_SQL_TYPES: Final = {
+    "u1": "UTINYINT", "u2": "USMALLINT", "u4": "UINTEGER", "u8": "UBIGINT", "i2": "SMALLINT", "i4": "INTEGER",
+    "i8": "BIGINT",
+}  # fmt: skip
+
+
+class Rows(Struct):
+    """Where the rows of a ledger are: Parquet files by stream and worker, and arrays of the live segments."""
+
+    files: dict[str, dict[int, list[str]]]
+    live: dict[str, NDArray[Any]]
+
+
+def rows_of(ledger: "Ledger") -> Rows:
+    """The rows of a ledger, as it is at its last `refresh`: its sealed files, and what is not sealed yet."""
+    files: dict[str, dict[int, list[str]]] = {}
+    live: dict[str, NDArray[Any]] = {}
+    for stream in STREAMS:
+        if not any(isinstance(part, Sealed) for worker in ledger.workers for part, _ in _blocks(worker, stream)):
+            live[stream] = getattr(ledger, stream)
+            continue
+        tails: list[NDArray[Any]] = []
+        for worker in ledger.workers:
+            if stream in worker.chains:
+                files.setdefault(stream, {})[worker.worker], tail = ledger.parts(worker, stream)
+                tails.append(tail)
+        live[stream] = np.concatenate(tails)
+    return Rows(files, live)
+
+
+def _blocks(worker: "Worker", stream: str) -> list[Any]:
+    return worker.chains[stream].blocks if stream in worker.chains else []
+
+
+def relations(files: dict[str, dict[int, list[str]]], fees: dict[str, NDArray[Any]]) -> list[str]:
+    """The statements that make raw_auctions, raw_bids, raw_wins, raw_events and what follows from them.
+
+    They expect live_<stream> (registered rows) and raw_fees. `fees`: as `splitting.fee_rows` gives them.
+    """
+    sealed = {stream: _sealed(stream, files.get(stream, {})) for stream in STREAMS}
+    return [
+        *(_union(stream, [_live(stream)], sealed[stream]) for stream in ("auctions", "bids")),
+        _union(
+            "wins",
+            [_live("wins", ("buyer_total_nano", *_PARTIES))],
+            split(sealed["wins"], fees) if sealed["wins"] else "",
+        ),
+        _union("events", [_live_events()], sealed["events"]),
+        _event_rows(sealed["events"]),
+        OUTCOMES,
+        CONTACTS,
+        POSTINGS,
+    ]
+
+
+def _columns(stream: str) -> list[str]:
+    """The columns that a sealed file has and the views need."""
+    return [name for name in STORED[stream] if name not in _UNUSED]
+
+
+def _type(stream: str, name: str) -> str:
+    dtype = m.STREAMS[stream]
+    assert dtype is not None
+    return "BIGINT" if name == "refund_nano" else _SQL_TYPES[dtype[name].str[1:]]
+
+
+def _sealed(stream: str, by_worker: dict[int, list[str]]) -> str:
+    """A query over the sealed files of a stream; "" when there are none."""
+    columns = ", ".join(f"{name}::{_type(stream, name)} AS {name}" for name in _columns(stream))
+    return " UNION ALL ".join(
+        f"SELECT {worker}::USMALLINT AS worker, {columns} FROM read_parquet([{', '.join(map(quoted, files))}])"
+        for worker, files in sorted(by_worker.items())
+        if files
+    )
+
+
+def _live(stream: str, more: tuple[str, ...] = ()) -> str:
+    return f"SELECT worker, {', '.join([*_columns(stream), *more])} FROM live_{stream}"
+
+
+def _live_events() -> str:
+    refund = f"CASE WHEN kind = {m.KIND_REFUND} THEN -paid_nano ELSE 0 END AS refund_nano"
+    return f"SELECT worker, seq, ts_ns, kind, serial, {refund}, number FROM live_events"
+
+
+def _union(name: str, queries: list[str], sealed: str) -> str:
+    return f"CREATE VIEW raw_{name} AS " + " UNION ALL BY NAME ".join(([f"({sealed})"] if sealed else []) + queries)
+
+
+def _event_rows(sealed: str) -> str:
+    """raw_event_rows: events with what they say of their win. Grouped, so that it costs nothing where it is not used:
+    DuckDB leaves out a left join whose right side has one row a key."""
+    own = ("auction_id", "imp_ix", "slot", "person_key", "campaign", "advertiser")
+    live = f"SELECT worker, seq, ts_ns, kind, serial, number, {', '.join(own)}, paid_nano FROM live_events"
+    if not sealed:
+        return f"CREATE VIEW raw_event_rows AS {live}"
+    terms = ", ".join(f"any_value({name}) AS {name}" for name in (*own, "buyer_total_nano"))
+    paid = f"CASE WHEN e.kind IN {m.BILLING} THEN w.buyer_total_nano ELSE -e.refund_nano END AS paid_nano"
+    joined = (
+        f"SELECT e.worker, e.seq, e.ts_ns, e.kind, e.serial, e.number, {', '.join(f'w.{name}' for name in own)}, "
+        f"{paid} FROM ({sealed}) AS e LEFT JOIN (SELECT worker, serial, {terms} FROM raw_wins GROUP BY worker, serial) AS w "
+        "ON w.worker = e.worker AND w.serial = e.serial"
+    )
+    return f"CREATE VIEW raw_event_rows AS ({joined}) UNION ALL BY NAME {live}"
+
+
+def _first(mask: int) -> str:
+    """When the first event of these kinds happened."""
+    return f"min(CASE WHEN ({mask} >> kind::BIGINT) & 1 = 1 THEN ts_ns END)"
+
+
+OUTCOMES: Final = f"""
+CREATE VIEW raw_outcomes AS SELECT worker, serial,
+  bit_or(1::BIGINT << kind::BIGINT) AS kinds,
+  {_first(SEEN_MASK)} AS shown_ns,
+  {_first(CLICK_MASK)} AS clicked_ns,
+  {_first(CONVERSION_MASK)} AS converted_ns,
+  {_first(BILLED_MASK)} AS billed_ns,
+  sum(refund_nano)::BIGINT AS refunded_nano
+FROM raw_events GROUP BY worker, serial"""
+_PERSON: Final = "PARTITION BY e.worker, w.advertiser, w.person_key ORDER BY e.seq"
+_IS_BILLED: Final = f"e.kind IN {m.BILLING}"
+CONTACTS: Final = f"""
+CREATE VIEW raw_contacts AS SELECT * FROM (
+  SELECT e.worker, e.seq, e.ts_ns, e.serial, {_IS_BILLED} AS billing, w.buyer_total_nano AS paid_nano,
+    w.person_key, w.advertiser, w.campaign, w.publisher, w.segment, w.flags, w.bill,
+    count(*) FILTER ({_IS_BILLED}) OVER ({_PERSON}) AS contact_n,
+    sum(CASE WHEN {_IS_BILLED} THEN w.buyer_total_nano ELSE -e.refund_nano END) OVER ({_PERSON})::BIGINT
+      AS cum_rent_nano,
+    (e.ts_ns - max(CASE WHEN {_IS_BILLED} THEN e.ts_ns END)
+      OVER ({_PERSON} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) / 86400e9 AS days_since_last
+  FROM raw_events AS e JOIN raw_wins AS w ON w.worker = e.worker AND w.serial = e.serial
+  WHERE w.person_key <> 0 AND e.kind IN {(*m.BILLING, m.KIND_REFUND)}
+) WHERE billing"""
+_PARTS: Final = "p.buyer_total_nano, " + ", ".join(f"-p.{name}" for name in _PARTIES)
+_NAMED: Final = ", ".join(f"'{party}'" for party in ("advertiser", *m.PARTIES))
+POSTINGS: Final = f"""
+CREATE VIEW raw_postings AS SELECT * FROM (
+  SELECT p.worker, p.seq, p.ts_ns, p.serial, p.kind, p.advertiser, p.publisher, p.endpoint,
+    unnest([{_NAMED}]) AS party, unnest([{_PARTS}]) AS amount_nano
+  FROM (
+    SELECT e.worker, e.seq, e.ts_ns, e.serial, e.kind, w.advertiser, w.publisher, w.endpoint, w.buyer_total_nano,
+      {", ".join(f"w.{name}" for name in _PARTIES)}
+    FROM raw_events AS e JOIN raw_wins AS w ON w.worker = e.worker AND w.serial = e.serial
+    WHERE {_IS_BILLED}
+    UNION ALL BY NAME SELECT * FROM raw_refunds
+  ) AS p
+) WHERE amount_nano <> 0"""
+# the awards that money went back from, and their refunds, in order: few rows
+REFUNDED: Final = f"""
+SELECT e.worker, e.seq, e.ts_ns, e.serial, e.kind, e.refund_nano, w.advertiser, w.publisher, w.endpoint,
+  {", ".join(f"w.{name}" for name in _PARTIES)}
+FROM (SELECT * FROM raw_events WHERE kind = {m.KIND_REFUND}) AS e
+JOIN raw_wins AS w ON w.worker = e.worker AND w.serial = e.serial
+ORDER BY e.worker, e.serial, e.seq"""

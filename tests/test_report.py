@@ -175,5 +175,5 @@ def test_the_example_of_the_docs_runs():
 def test_refunds_stand_beside_what_was_billed():
     ledger = naive_reports.varied()
     s, rows = summarise(ledger), naive_reports.lives(ledger)
-    assert s.spend_nano == sum(r["paid"] for r in rows) and s.refunded_nano == sum(r["paid"] - r["net"] for r in rows)
+    assert s.spend_nano == sum(r["net"] for r in rows) and s.refunded_nano == sum(r["paid"] - r["net"] for r in rows)
     assert "refunded" in render(s) and s.refunded_nano > 0

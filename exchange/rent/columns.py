@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from exchange.market import KIND_REFUND, PARTIES, STREAMS
 from exchange.rent.blocks import HEADER_BYTES, Segment
 from exchange.rent.chain import Chain, Gone, Worker
-from exchange.rent.derived import SPLIT_COLUMNS, history, splits
+from exchange.rent.derived import SPLIT_COLUMNS, history, splits, totals
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names
 from exchange.rent.sealed import DERIVED, KIND, OF_WIN, Sealed
@@ -138,7 +138,9 @@ class SealedFile:
             found = {**self._part.columns(sorted(stored)), **made} if stored else made
         except FileNotFoundError as error:
             raise Gone(self._part.name) from error
-        if split:
+        if split and set(SPLIT).isdisjoint({*names} - {"buyer_total_nano"}):
+            found["buyer_total_nano"] = totals(self._names, found)
+        elif split:
             found["buyer_total_nano"], found["parties"] = splits(self._names, found)
             found |= {name: found["parties"][:, k].copy() for k, name in enumerate(PARTY_COLUMNS) if name in names}
         return [found[name] for name in names]
@@ -295,6 +297,16 @@ class Columns:
                 of_event = {"cum_rent_nano": "event_cum_rent_nano"} if self.stream == "events" else {}
                 out[mine] = getattr(found, of_event.get(name, name))
         return out
+
+    def spans(self) -> dict[int, slice]:
+        """The rows of each worker that has some."""
+        found: dict[int, slice] = {}
+        at = 0
+        for piece in self._pieces:
+            start = found[piece.worker].start if piece.worker in found else at
+            at += piece.rows
+            found[piece.worker] = slice(start, at)
+        return found
 
     def _span(self, worker: Worker) -> slice:
         """The rows of a worker."""

@@ -84,19 +84,19 @@ class Refunds:
             order = np.argsort(at, kind="stable")
             self.at, self.nano = at[order], np.concatenate(self._nano)[order]
 
-    def take(self, at: Ints, became: Column, total: Ints, clearing: Ints, parties: Ints) -> tuple[int, int]:
-        """Take off the amounts of some wins what was refunded of those billed; returns (how many refunds, nano)."""
+    def take(self, at: Ints, became: Column, total: Ints, clearing: Ints, parties: Ints) -> tuple[int, int, int]:
+        """Take off the amounts of some wins what was refunded of those billed; returns (refunds, nano, wins)."""
         low, high = np.searchsorted(self.at, (at[0], at[-1] + 1))
         where, nano = self.at[low:high], self.nano[low:high]
         rows = np.searchsorted(at, where)
         real = (at[rows] == where) & (became[where] & ta.BILLED != 0)
         if not real.any():
-            return 0, 0
+            return 0, 0, 0
         rows, of = np.unique(rows[real], return_inverse=True)
         left, given = parties[rows], np.zeros((of.size, len(PARTIES)), np.int64)
         mirror_many(left, of, nano[real], given)
         parties[rows], total[rows], clearing[rows] = left, left.sum(axis=1), left[:, _SELL0:].sum(axis=1)
-        return int(of.size), int(given.sum())
+        return int(of.size), int(given.sum()), int(rows.size)
 
 
 class Count:
@@ -110,7 +110,7 @@ class Count:
         self.advertisers, self.buyers, self.publishers = ta.Groups(10), ta.Groups(4), ta.Groups(8)
         self.fates = ta.Groups(1)
         self.met = np.zeros(ta.M_MAX + 1, np.int64)
-        self.refunds, self.refunded_nano = 0, 0
+        self.refunds, self.refunded_nano, self.refunded_wins = 0, 0, 0
         self.sold, self.first_ns, self.last_ns = 0, 0, 0
         self.held_out: list[list[Column]] = []  # advertiser, auction_id, imp_ix of bids that a holdout kept back
         pairs = self._walk()
@@ -137,8 +137,9 @@ class Count:
         for piece, columns in self.wins.chunks(*WIN_COLUMNS):
             at = places.of(piece.worker, columns[0])
             last = _rising(last, piece, at, columns[0])
-            given, nano = back.take(at, became, *columns[2:5])
-            self.refunds, self.refunded_nano = self.refunds + given, self.refunded_nano + nano
+            n, nano, awards = back.take(at, became, *columns[2:5])
+            self.refunds, self.refunded_nano = self.refunds + n, self.refunded_nano + nano
+            self.refunded_wins += awards
             _add(self, pairs, piece.worker, (at, became, month, order, int(span[0])), columns[1:])
         return pairs
 

@@ -61,6 +61,21 @@ def splits(names: Names, wins: Columns) -> tuple[NDArray[np.int64], NDArray[np.i
     return total, parties
 
 
+def totals(names: Names, wins: Columns) -> NDArray[np.int64]:
+    """The buyer's total of wins, by their `SPLIT_COLUMNS`."""
+    fees = np.ascontiguousarray(wins["fees"], np.uint16)
+    total = np.empty(fees.size, np.int64)
+    total_all(fee_table(names, fees), fees, np.ascontiguousarray(wins["clearing_nano"], np.int64), total)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def total_all(table, fees, clearing, total):  # type: ignore[no-untyped-def]
+    """The buyer's total of every clearing price by its fee set."""
+    for k in range(fees.size):
+        total[k] = total_of(table[fees[k]], clearing[k])
+
+
 @njit(cache=True, nogil=True)
 def split_all(table, fees, clearing, flags, total, parties):  # type: ignore[no-untyped-def]
     """Split every clearing price by its fee set; runs of equal prices, usual at floors, are split once."""

@@ -1,7 +1,7 @@
-"""The report: what a ledger says about auctions, money and rented customers; each figure defined in docs/ledger.md.
+"""The summary of a run: what a ledger says about auctions, money and rented customers; `rentier report` says more.
 
-Money figures are sums over *billed* rows (the event that settled its hold) of the terms on the win row; every
-money column carries the party it belongs to, so gross and net are never mixed.
+Money figures are sums over *billed* rows (the event that settled its hold) of the terms on the win row, less what was
+refunded of them; every money column carries the party it belongs to.
 """
 
 from collections.abc import Sequence
@@ -103,6 +103,7 @@ class Summary(Struct):
     new_customers: int = 0  # customers with a conversion at a contact when they were not
     cac_nano: float = 0.0  # spend / new customers
     # what the figures above were made of
+    refunded_wins: int = 0
     losers: int = 0  # rows of `wins` of all-pay losers
     known_spend_nano: int = 0  # on known people
     own_spend_nano: int = 0
@@ -163,6 +164,7 @@ def summarise(ledger: Ledger) -> Summary:
         own_customers=met[ta.M_OWN],
         new_customers=met[ta.M_NEW],
         cac_nano=ratio(spend, met[ta.M_NEW]),
+        refunded_wins=count.refunded_wins,
         losers=totals[ta.T_LOST],
         own_spend_nano=totals[ta.T_OWN_SPEND],
         own_seen=totals[ta.T_OWN_SEEN],
@@ -224,7 +226,8 @@ def render(summary: Summary) -> str:
         f"ads seen {s.seen:,}   clicks {s.clicks:,}   conversions {s.conversions:,}",
         f"spend {s.spend_nano / NANO:,.2f}{money}   CPM {s.cpm:.3f} paid by buyers, "
         f"{s.publisher_cpm:.3f} received by publishers",
-        f"eCPC {s.ecpc_nano / NANO:.4f}   CPA {s.cpa_nano / NANO:.4f}",
+        f"eCPC {s.ecpc_nano / NANO:.4f}   CPA {s.cpa_nano / NANO:.4f}"
+        + (f"   refunded {s.refunded_nano / NANO:,.2f}{money}, taken off" if s.refunded_nano else ""),
         "",
         f"contacts {s.contacts:,} with {s.people:,} people: {s.customers:,} customers rented "
         f"(advertiser x person), re-rental {s.rerental_share:.1%}",

@@ -62,6 +62,8 @@ def _masked(mask: int) -> str:
 
 
 BILLED: Final = _masked(BILLED_MASK)
+CLICKED: Final = _masked(CLICK_MASK)
+CONVERTED: Final = _masked(CONVERSION_MASK)
 SEEN: Final = (
     f"((coalesce(o.kinds, 0) & {SEEN_MASK}) <> 0 OR (w.bill <> {m.BILL_IMPRESSION} AND "
     f"(coalesce(o.kinds, 0) & {1 << m.KIND_CLICK}) <> 0)) AND (w.flags & {m.FLAG_LOST}) = 0"
@@ -190,8 +192,8 @@ _TERMS: Final = [
 _OUTCOME: Final = [
     Column("status", STATUS, "text", "held, billed, part refunded, refunded, released or unpaid"),
     Column("seen", SEEN, "true or false", "the ad was seen"),
-    Column("clicked", _masked(CLICK_MASK), "true or false", "it was clicked"),
-    Column("converted", _masked(CONVERSION_MASK), "true or false", "the person did what the campaign is for"),
+    Column("clicked", CLICKED, "true or false", "it was clicked"),
+    Column("converted", CONVERTED, "true or false", "the person did what the campaign is for"),
     Column("opted_in", _masked(1 << m.KIND_OPT_IN), "true or false", "the person agreed to be contacted directly"),
     Column("opted_out", _masked(1 << m.KIND_OPT_OUT), "true or false", "and withdrew that"),
     Column("seen_time", moment(SEEN_TIME), "UTC", "when it was seen"),
@@ -276,8 +278,8 @@ CONTACTS: Final = View(
         Column("month", f"date_trunc('month', {moment('w.ts_ns')})::DATE", "date", "first day of the billing's month"),
         Column("week", f"date_trunc('week', {moment('w.ts_ns')})::DATE", "date", "Monday of the billing's week"),
         Column("seen", SEEN, "true or false", "the ad was seen"),
-        Column("clicked", _masked(CLICK_MASK), "true or false", "it was clicked"),
-        Column("converted", _masked(CONVERSION_MASK), "true or false", "the person did what the campaign is for"),
+        Column("clicked", CLICKED, "true or false", "it was clicked"),
+        Column("converted", CONVERTED, "true or false", "the person did what the campaign is for"),
         Column("opted_in", _masked(1 << m.KIND_OPT_IN), "true or false", "the person agreed to be contacted directly"),
     ],
 )

@@ -29,11 +29,10 @@ BY: Final = ("advertiser",)
 NO_FILE: Final = "cannot tell: no conversions file"
 NO_BIDS: Final = "cannot tell: the journal keeps no bids"
 # of each advertiser: money of known people through its campaigns here, through remote bidders, and of unknown people
-SPEND: Final = """SELECT advertiser,
-  coalesce(sum(net_nano) FILTER (person IS NOT NULL AND campaign IS NOT NULL AND endpoint = 'local'), 0),
-  coalesce(sum(net_nano) FILTER (person IS NOT NULL AND NOT (campaign IS NOT NULL AND endpoint = 'local')), 0),
-  coalesce(sum(net_nano) FILTER (person IS NULL), 0), count(*), count(*) FILTER (converted)
-FROM wins WHERE advertiser IS NOT NULL GROUP BY advertiser ORDER BY advertiser"""
+SPEND: Final = """SELECT advertiser, coalesce(sum(net_nano) FILTER (known AND local), 0),
+  coalesce(sum(net_nano) FILTER (known AND NOT local), 0), coalesce(sum(net_nano) FILTER (NOT known), 0), count(*),
+  count(*) FILTER (converted)
+FROM facts WHERE named GROUP BY advertiser ORDER BY advertiser"""
 COLUMNS: Final = [
     Column("advertiser", "advertiser", "text", role="key"),
     Column("spend", "spend", "money", "What was paid for known people. Net of refunds.", "sum"),
@@ -97,7 +96,8 @@ def reckon(books: Books, conversions: Path | None = None, look_back: float = LOO
     """Last touch and holdout, advertiser by advertiser. Raises PeopleError for a file that cannot be used."""
     ledger = books.ledger
     found = conversions_of(ledger, conversions)
-    touches, groups = touches_of(ledger), groups_of(ledger)
+    touches, groups = touches_of(ledger, found), groups_of(ledger)
+    bids = books.rows("bids")
     ids = {text: number for kind, number, text in ledger.names.all() if kind == "advertiser"}
     touched = np.zeros(0, np.int64) if found is None else last_touch(touches, found, look_back)
     accounts = []
@@ -106,13 +106,13 @@ def reckon(books: Books, conversions: Path | None = None, look_back: float = LOO
         mine = Groups(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(0, np.int64), 0)
         mine = groups.get(ident, mine)
         listed = credited = effect = None
-        clicked, why = 0, NO_FILE if len(ledger.bids) else NO_BIDS
+        clicked, why = 0, NO_FILE if bids else NO_BIDS
         if found is not None:
             theirs = np.flatnonzero(found.advertiser == ident)
             last = touched[theirs]
             listed, credited = theirs.size, int(np.count_nonzero(last >= 0))
             clicked = int(np.count_nonzero(touches.click[last[last >= 0]]))
-        if found is not None and credited is not None and len(ledger.bids):
+        if found is not None and credited is not None and bids:
             each, _ = per_person(mine, found, ident)
             effect = effect_of(each[~mine.held], each[mine.held], spend, credited)
             why = effect.why
@@ -131,7 +131,7 @@ def build(
     accounts = found.accounts
     since, until = books.span()
     return Report(
-        name="attribution", title=TITLE, question=QUESTION, rows=books.count("wins"), currency=books.currency,
+        name="attribution", title=TITLE, question=QUESTION, rows=books.count("facts"), currency=books.currency,
         ledger=books.name, since=since, until=until, answers=_answers(accounts), figures=figures_of(accounts),
         tables=[*_tables(accounts), *_campaigns(found, books)], charts=_charts(accounts),
         notes=notes_of(found, look_back),

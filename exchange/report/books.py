@@ -1,24 +1,41 @@
 """A ledger as reports read it: opened once, asked in SQL over the views of docs/ledger.md and over `facts`."""
 
 import datetime
-from typing import Any, Final
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
+from exchange.rent.columns import Columns
 from exchange.rent.ledger import Ledger
+from exchange.rent.report import Summary, summarise
+
+if TYPE_CHECKING:
+    import duckdb
 
 UNKNOWN: Final = "unknown"  # a name that nobody gave
 NO_SEGMENT: Final = "no segment"  # the campaign targets none
 BY: Final = ("advertiser", "campaign", "segment", "publisher", "week", "month")  # dimensions of `facts`
-# One row a win: what every figure about money and people counts. Made once and kept, because the wins' outcomes are a
-# join that each query would pay for again.
-FACTS: Final = f"""
-CREATE TEMP TABLE facts AS SELECT
-  coalesce(advertiser, '{UNKNOWN}') AS advertiser, coalesce(campaign, '{UNKNOWN}') AS campaign,
-  coalesce(segment, '{NO_SEGMENT}') AS segment, coalesce(publisher, '{UNKNOWN}') AS publisher,
-  strftime(week, '%Y-%m-%d') AS week, strftime(month, '%Y-%m') AS month,
-  CASE WHEN billed_time IS NOT NULL THEN person END AS rented,
-  date_trunc('month', billed_time)::DATE AS billed_month, billed_time IS NOT NULL AS billed,
-  own, lost, seen, clicked, converted, status, total_nano, paid_nano, refunded_nano, net_nano
-FROM wins"""
+# One row a win, over the registered columns `given_facts` (rent/outcomes.py) and the days that they name. A view and no
+# table: a query looks up the texts of the columns that it uses, and only those.
+FACTS: Final = """
+CREATE TEMP VIEW facts AS SELECT
+  coalesce({advertiser}, 'unknown') AS advertiser,
+  coalesce({campaign}, 'unknown') AS campaign,
+  coalesce({segment}, 'no segment') AS segment, coalesce({publisher}, 'unknown') AS publisher,
+  d.week[r.day] AS week, d.month[r.day] AS month, d.week[r.billed_day] AS contact_week,
+  d.month[r.billed_day] AS contact_month,
+  CASE WHEN r.billed_day > 0 THEN nullif(r.person_key, 0) END AS rented,
+  d.first[r.billed_day] AS billed_month, r.billed_day > 0 AS billed,
+  (r.flags & {own}) <> 0 AS own, (r.flags & {lost}) <> 0 AS lost,
+  {seen} AS seen, {clicked} AS clicked, {converted} AS converted, {status} AS status,
+  r.buyer_total_nano AS total_nano, {paid} AS paid_nano, r.refunded_nano, {paid} - r.refunded_nano AS net_nano,
+  r.person_key <> 0 AS known, r.endpoint < 0 AND {campaign} IS NOT NULL AS local,
+  {advertiser} IS NOT NULL AS named, r.bill, r.contact_n, r.value_nano, r.pctr_ppb / 1e9 AS pctr
+FROM given_facts AS r, raw_texts AS t, raw_days AS d"""
+DAYS: Final = """
+CREATE TABLE raw_days AS SELECT list(strftime(date_trunc('week', day), '%Y-%m-%d') ORDER BY day) AS week,
+  list(strftime(day, '%Y-%m') ORDER BY day) AS month, list(date_trunc('month', day)::DATE ORDER BY day) AS first
+FROM (SELECT make_timestamp(ns // 1000) AS day FROM given_days)"""
 
 
 class Books:
@@ -26,33 +43,69 @@ class Books:
 
     `facts` has one row a win: the dimensions BY as texts (week and month of the sale), `rented` (the person, where the
     win was billed and the person known: a contact), `billed_month`, `billed`, own, lost, seen, clicked, converted,
-    status, total_nano, paid_nano, refunded_nano, net_nano.
+    status, total_nano, paid_nano, refunded_nano, net_nano, bill (its code), contact_n with `contact_week` and
+    `contact_month` of the billing, value_nano, pctr, `known` (the person), `local` (a campaign here), `named` (the
+    advertiser).
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        from exchange.rent.views import connect
-
         self.ledger = ledger
         self.currency = str(ledger.meta.get("currency", ""))
-        self._con = connect(ledger)
         self._kept: dict[str, list[tuple[Any, ...]]] = {}
         self._made: set[str] = set()
+
+    @cached_property
+    def _con(self) -> "duckdb.DuckDBPyConnection":
+        """The views; made when they are first asked."""
+        from exchange.rent.views import connect
+
+        return connect(self.ledger)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What one compiled walk over the ledger counts: a small part of what the same figures cost in SQL."""
+        return summarise(self.ledger)
+
+    def _make_facts(self) -> None:
+        """Register what became of the wins, and make `facts` over it."""
+        import numpy as np
+
+        from exchange.market import FLAG_LOST, FLAG_OWN
+        from exchange.rent.outcomes import facts_of
+        from exchange.rent.view_rows import listed
+        from exchange.rent.view_text import CLICKED, CONVERTED, PAID, SEEN, STATUS
+
+        columns, days = facts_of(self.ledger)
+        for name, given in (("given_facts", columns), ("given_days", {"ns": np.asarray(days)})):
+            self._con.register(name, given)
+        self._con.execute(DAYS)
+        # the expressions of the views, where a win and its outcome are one row
+        seen, clicked, converted, status, paid = (
+            re.sub(r"\b[ow]\.", "r.", text) for text in (SEEN, CLICKED, CONVERTED, STATUS, PAID)
+        )
+        names = {kind: listed(kind, kind) for kind in ("advertiser", "campaign", "segment", "publisher")}
+        self._con.execute(FACTS.format(seen=seen, clicked=clicked, converted=converted, status=status, paid=paid,
+                                       own=FLAG_OWN, lost=FLAG_LOST, **names))  # fmt: skip
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         """All rows of a query over the views and `facts`; asked again it is not run again."""
         if query not in self._kept:
             if "facts" in query:
-                self.keep("facts", FACTS)
+                self.keep("facts")
             self._kept[query] = self._con.execute(query).fetchall()
         return self._kept[query]
 
-    def keep(self, name: str, statement: str) -> None:
-        """Make a temporary table once: `statement` creates it under `name`."""
-        if name not in self._made:
-            if name != "facts" and "facts" in statement:
-                self.keep("facts", FACTS)
+    def keep(self, name: str, statement: str = "") -> None:
+        """Make a temporary table once: `statement` creates it under `name`; `facts` needs none."""
+        if name in self._made:
+            return
+        if name == "facts":
+            self._make_facts()
+        else:
+            if "facts" in statement:
+                self.keep("facts")
             self._con.execute(statement)
-            self._made.add(name)
+        self._made.add(name)
 
     def one(self, query: str) -> tuple[Any, ...]:
         """The first row of a query that always has one (an aggregate without GROUP BY)."""
@@ -62,8 +115,16 @@ class Books:
         """How many rows of a view meet a condition."""
         return int(self.one(f"SELECT count(*) FROM {view} WHERE {where}")[0])
 
+    def rows(self, stream: str) -> int:
+        """How many rows a stream has."""
+        return len(Columns(self.ledger, stream))
+
     def span(self) -> tuple[str, str]:
         """First and last day (UTC) of the auctions, as dates; empty texts where there are none."""
+        if "summary" in vars(self):
+            days = (self.summary.first_ns, self.summary.last_ns) if self.summary.auctions else ()
+            first_last = [datetime.datetime.fromtimestamp(ns // 10**9, datetime.UTC).date().isoformat() for ns in days]
+            return (first_last[0], first_last[1]) if days else ("", "")
         first, last = self.one("SELECT min(time), max(time) FROM auctions")
         return _day(first), _day(last)
 
@@ -74,7 +135,8 @@ class Books:
 
     def close(self) -> None:
         """Give the memory of the views back."""
-        self._con.close()
+        if "_con" in vars(self):
+            self._con.close()
 
 
 def _day(time: datetime.datetime | None) -> str:

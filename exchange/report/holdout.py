@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from exchange.audience import lists
 from exchange.market import BILLING, CLICKS, KIND_VIEW
 from exchange.openrtb.codes import HOLDOUT
-from exchange.rent.keys import Index
+from exchange.rent.columns import Column, Columns, Get
+from exchange.rent.keys import Index, distinct, ranks
 from exchange.rent.ledger import Ledger
+from exchange.rent.outcomes import wins_of_events
 from exchange.report.conversions import Conversions, salt_of
 from exchange.report.formulas import Interval, difference_interval, people_needed, rate_interval
 
@@ -39,24 +41,38 @@ class Groups(Struct):
 
 def groups_of(ledger: Ledger) -> dict[int, Groups]:
     """The groups of each advertiser with local campaigns, by id; empty where the journal keeps no bids."""
-    bids, auctions = ledger.bids, ledger.auctions
-    local = np.flatnonzero(bids["campaign"] >= 0)
-    imp = Index(auctions, by_slot=False).find(bids[["auction_id", "imp_ix"]][local]) if local.size else local
-    person = auctions["person_key"][imp]
-    known = np.flatnonzero((person != 0) & (imp >= 0))
-    local, person = local[known], person[known]
-    advertiser, ts_ns = bids["advertiser"][local].astype(np.int64), bids["ts_ns"][local]
-    held = bids["fate"][local] == HOLDOUT
+    bids, auctions = Columns(ledger, "bids"), Columns(ledger, "auctions")
+    if not len(bids):
+        return {}
+    parts = [part for _, part in bids.map(_local_bids)]
+    advertiser, ts_ns, held, auction_id, imp_ix = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not advertiser.size:
+        return {}
+    auctions.load("auction_id", "imp_ix", "person_key")
+    keys = {name: auctions[name] for name in ("auction_id", "imp_ix")}
+    imp = Index(keys, by_slot=False).find({"auction_id": auction_id, "imp_ix": imp_ix})
+    person = np.where(imp >= 0, auctions["person_key"][imp], 0)
+    of = np.flatnonzero(person)
+    advertiser, person, ts_ns, held = advertiser[of], person[of], ts_ns[of], held[of]
     found = {}
-    for ident in np.unique(advertiser).tolist():
+    for ident in distinct(advertiser).tolist():
         mine = np.flatnonzero(advertiser == ident)
-        people, at = np.unique(person[mine], return_inverse=True)
+        people, at = ranks(person[mine])
         first = np.full(people.size, np.iinfo(np.int64).max)
         np.minimum.at(first, at, ts_ns[mine])
-        n_held = np.bincount(at, held[mine], people.size)
+        n_held = np.bincount(at[held[mine]], minlength=people.size)
         crossed = int(np.count_nonzero((n_held > 0) & (n_held < np.bincount(at, minlength=people.size))))
         found[ident] = Groups(people, n_held > 0, first, crossed)
     return found
+
+
+def _local_bids(get: Get) -> list[Column]:
+    """Advertiser, time, whether held out, auction and imp of the bids of local campaigns in a piece."""
+    campaign, advertiser, ts_ns, fate, auction_id, imp_ix = get(
+        "campaign", "advertiser", "ts_ns", "fate", "auction_id", "imp_ix"
+    )
+    local = campaign >= 0
+    return [column[local] for column in (advertiser.astype(np.int64), ts_ns, fate == HOLDOUT, auction_id, imp_ix)]
 
 
 def own_of(ledger: Ledger, advertiser: str, groups: Groups) -> Mask | None:
@@ -90,17 +106,26 @@ class Touches(Struct):
     click: Mask
 
 
-def touches_of(ledger: Ledger) -> Touches:
-    """Every impression, view and click of a known person; what was billed for a conversion was clicked before."""
-    events = ledger.events
-    kind = events["kind"]
-    touched = (np.isin(kind, (*BILLING, *CLICKS)) | (kind == KIND_VIEW)) & (events["person_key"] != 0)
-    rows = events[np.flatnonzero(touched)]
-    order = np.lexsort((rows["seq"], rows["ts_ns"], rows["person_key"], rows["advertiser"]))
-    rows = rows[order]
+def touches_of(ledger: Ledger, conversions: Conversions | None) -> Touches:
+    """Every impression, view and click of the people of some conversions; what is billed for one was clicked before."""
+    wins, events = Columns(ledger, "wins"), Columns(ledger, "events")
+    if conversions is None or not conversions.person.size or not len(wins):
+        none = np.zeros(0, np.int64)
+        return Touches(none, none.astype(np.uint64), none, none, none.astype(bool))
+    people = distinct(conversions.person)
+    wins.load("serial", "person_key", "advertiser", "campaign")
+    person = wins["person_key"]
+    bought = people[np.minimum(np.searchsorted(people, person), people.size - 1)] == person
+    events.load("seq", "ts_ns", "kind", "serial")
+    kind, win = events["kind"], wins_of_events(wins, events)
+    touch = np.isin(kind, (*BILLING, *CLICKS, KIND_VIEW))
+    rows = np.flatnonzero(touch & (win >= 0) & bought[win] & (person[win] != 0))
+    win = win[rows]
+    order = np.lexsort((events["seq"][rows], events["ts_ns"][rows], person[win], wins["advertiser"][win]))
+    rows, win = rows[order], win[order]
     return Touches(
-        rows["advertiser"].astype(np.int64), rows["person_key"], rows["ts_ns"], rows["campaign"].astype(np.int64),
-        np.isin(rows["kind"], CLICKS),
+        wins["advertiser"][win].astype(np.int64), person[win], events["ts_ns"][rows],
+        wins["campaign"][win].astype(np.int64), np.isin(kind[rows], CLICKS),
     )  # fmt: skip
 
 

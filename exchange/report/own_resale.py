@@ -18,8 +18,8 @@ BY: Final = DIMENSIONS
 SUMS: Final = """count(*) FILTER (billed), count(*) FILTER (billed AND own),
   coalesce(sum(net_nano), 0), coalesce(sum(net_nano) FILTER (own), 0),
   count(*) FILTER (seen), count(*) FILTER (seen AND own), count(DISTINCT rented), count(DISTINCT rented) FILTER (own)"""
-OWN_SPEND: Final = """SELECT own, coalesce(sum(net_nano), 0), count(*) FROM wins
-WHERE advertiser = '{name}' AND person IS NOT NULL AND campaign IS NOT NULL AND endpoint = 'local' GROUP BY own"""
+OWN_SPEND: Final = """SELECT own, coalesce(sum(net_nano), 0), count(*) FROM facts
+WHERE named AND advertiser = '{name}' AND known AND local GROUP BY own"""
 COLUMNS: Final = [
     Column("spend", "spend", "money", "What buyers paid. Net of refunds.", "sum"),
     Column("own_spend", "on own", "money", "Of it, for people on the advertiser's own list at that time.", "sum"),
@@ -69,7 +69,7 @@ def build(
     if halves:
         tables.append(_halves(halves))
     return Report(
-        name="own_resale", title=TITLE, question=QUESTION, rows=books.count("wins"), currency=books.currency,
+        name="own_resale", title=TITLE, question=QUESTION, rows=books.count("facts"), currency=books.currency,
         ledger=books.name, since=since, until=until, figures=figures, tables=tables,
         answers=_answers(spend, own_spend, premium if same is None else same, own_people, people, halves, found),
         charts=_charts(books), notes=_notes(found, halves),

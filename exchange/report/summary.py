@@ -1,5 +1,6 @@
 """The report `summary`: what renting, and re-renting, people cost, from a thousand ads to a new customer."""
 
+import re
 from typing import Any, Final
 
 from exchange.report.books import BY as DIMENSIONS
@@ -10,44 +11,27 @@ from exchange.report.waterfall import parties, steps
 TITLE: Final = "Summary"
 QUESTION: Final = "what did renting people cost, and who got the money?"
 BY: Final = DIMENSIONS
-PAIRS: Final = """
-CREATE TEMP TABLE pairs AS SELECT advertiser, rented, count(*) AS n, sum(net_nano)::BIGINT AS net_nano,
-  bool_or(own) AS own, bool_or(converted AND NOT own) AS won_over
-FROM facts WHERE rented IS NOT NULL GROUP BY ALL"""
-COUNTED: Final = """SELECT count(*) FILTER (NOT lost), count(*) FILTER (billed), count(*) FILTER (seen),
-  count(*) FILTER (clicked), count(*) FILTER (converted), sum(paid_nano), sum(refunded_nano), sum(net_nano),
-  count(*) FILTER (status = 'released'), count(*) FILTER (status = 'unpaid'), count(*) FILTER (status = 'held'),
-  sum(total_nano) FILTER (status = 'held'), count(rented), sum(net_nano) FILTER (rented IS NOT NULL),
-  sum(net_nano) FILTER (own), count(*) FILTER (seen AND own), count(*) FILTER (billed AND own),
-  sum(net_nano) FILTER (NOT own), count(*) FILTER (seen AND NOT own), count(DISTINCT rented), count(*),
-  count(*) FILTER (refunded_nano > 0)
-FROM facts"""
-NAMES: Final = (
-    "wins", "billed", "seen", "clicks", "conversions", "paid", "refunded", "spend", "released", "unpaid", "held",
-    "held_nano", "contacts", "known", "own_spend", "own_seen", "own_billed", "other_spend", "other_seen", "people",
-    "rows", "refunds",
-)  # fmt: skip
-OF_PAIRS: Final = """SELECT count(*), count(*) FILTER (n > 1), count(*) FILTER (own), count(*) FILTER (won_over),
-  quantile_cont(net_nano, 0.5), quantile_cont(net_nano, 0.9), max(net_nano), count(DISTINCT advertiser)
-FROM pairs"""
-PAIR_NAMES: Final = ("customers", "twice", "own", "won_over", "median", "p90", "highest", "advertisers")
-OF_MONTHS: Final = """SELECT count(*), count(DISTINCT (rented, billed_month)) FROM (
-  SELECT DISTINCT advertiser, rented, billed_month FROM facts WHERE rented IS NOT NULL)"""
-OF_CONTACTS: Final = """SELECT count(*) FILTER (contact_n = 1), sum(net_nano) FILTER (contact_n = 1),
-  count(*) FILTER (contact_n > 1), sum(net_nano) FILTER (contact_n > 1) FROM contacts"""
 NET: Final = "Net of refunds."
 
 
 def counted(books: Books) -> dict[str, Any]:
     """Every count and sum (nano) that the figures are made of."""
-    books.keep("pairs", PAIRS)
-    found = dict(zip(NAMES, books.one(COUNTED), strict=True))
-    found |= zip(PAIR_NAMES, books.one(OF_PAIRS), strict=True)
-    found |= zip(("customer_months", "person_months"), books.one(OF_MONTHS), strict=True)
-    found |= zip(("first", "first_nano", "again", "again_nano"), books.one(OF_CONTACTS), strict=True)
-    found["auctions"], found["sold"] = books.one("SELECT count(*), count(*) FILTER (sold) FROM auctions")
-    found["bids"] = books.count("bids", "fate_name NOT IN ('no_bid', 'holdout')")
-    return {name: value or 0 for name, value in found.items()}
+    s = books.summary
+    return {
+        "rows": s.wins + s.losers, "auctions": s.auctions, "sold": s.sold, "bids": s.bids, "wins": s.wins,
+        "billed": s.billed, "seen": s.seen, "clicks": s.clicks, "conversions": s.conversions,
+        "paid": s.spend_nano + s.refunded_nano, "refunded": s.refunded_nano, "spend": s.spend_nano,
+        "refunds": s.refunded_wins, "released": s.released - s.unpaid, "unpaid": s.unpaid, "held": s.open_holds,
+        "held_nano": s.held_nano, "contacts": s.contacts, "known": s.known_spend_nano, "people": s.people,
+        "own_spend": s.own_spend_nano, "own_seen": s.own_seen, "own_billed": s.own_billed,
+        "other_spend": s.spend_nano - s.own_spend_nano, "other_seen": s.seen - s.own_seen,
+        "customers": s.customers, "twice": s.rented_again, "own": s.own_customers, "won_over": s.new_customers,
+        "median": s.rent.p50_nano, "p90": s.rent.p90_nano, "highest": s.rent.max_nano,
+        "advertisers": sum(row.people > 0 for row in s.advertisers),
+        "customer_months": s.customer_months, "person_months": s.person_months,
+        "first": s.first_contacts, "first_nano": s.first_contacts_nano,
+        "again": s.contacts - s.first_contacts, "again_nano": s.known_spend_nano - s.first_contacts_nano,
+    }  # fmt: skip
 
 
 def build(books: Books, by: tuple[str, ...] = ()) -> Report:
@@ -297,6 +281,10 @@ COLUMNS: Final = [
 
 def split(books: Books, by: tuple[str, ...]) -> Table:
     """The main table: money and people by some dimensions, largest spend first."""
+    keys = [Column(name, name, "text", role="key") for name in by]
+    counted_rows = _by_advertiser(books) if by == ("advertiser",) else None
+    if counted_rows is not None:
+        return Table("split", by_title(by), [*keys, *COLUMNS], counted_rows, people="people", total=True)
     names = ", ".join(by)
     rows = books.sql(f"""
 WITH twice AS (SELECT {names}, count(*) FILTER (n > 1) AS twice, count(*) AS customers FROM (
@@ -309,5 +297,17 @@ SELECT {", ".join(f"f.{name}" for name in by)}, sum(net_nano) / 1e9 AS spend, co
   count(*) FILTER (converted), count(*) FILTER (NOT lost), coalesce(sum(net_nano) FILTER (own), 0) / 1e9
 FROM facts AS f LEFT JOIN twice USING ({names})
 GROUP BY {", ".join(f"f.{name}" for name in by)} ORDER BY spend DESC, {names}""")
-    keys = [Column(name, name, "text", role="key") for name in by]
     return Table("split", by_title(by), [*keys, *COLUMNS], [list(row) for row in rows], people="people", total=True)
+
+
+def _by_advertiser(books: Books) -> list[list[Any]] | None:
+    """The rows by advertiser, of what was counted already; None where one has no name: SQL puts those together."""
+    found = books.summary.advertisers
+    if any(re.fullmatch(r"advertiser \d+", row.name) for row in found):
+        return None
+    return [
+        [row.name, money(row.spend_nano), row.seen, ratio(money(row.spend_nano), row.seen, 1000), row.people,
+         row.people, row.contacts, row.rented_again, ratio(row.own_spend_nano, row.spend_nano), row.clicks,
+         row.conversions, row.wins, money(row.own_spend_nano)]
+        for row in found
+    ]  # fmt: skip

@@ -55,11 +55,7 @@ GROSS: Final = ", ".join(f"sum({party}_nano)" for party in PARTIES)
 
 def parties(books: Books) -> dict[str, int]:
     """What each of the ten parties received, nano, less what it gave back; in the order of `market.PARTIES`."""
-    gross = books.one(f"SELECT {GROSS} FROM wins WHERE billed_time IS NOT NULL")
-    back = dict(
-        books.sql("SELECT party, sum(debit_nano) - sum(credit_nano) FROM postings WHERE kind = 'refund' GROUP BY party")
-    )
-    return {party: int(nano or 0) - int(back.get(party) or 0) for party, nano in zip(PARTIES, gross, strict=True)}
+    return {party.name: party.nano for party in books.summary.parties}
 
 
 def build(books: Books, by: tuple[str, ...] = ()) -> Report:

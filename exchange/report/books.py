@@ -62,9 +62,14 @@ class Books:
         """How many rows of a view meet a condition."""
         return int(self.one(f"SELECT count(*) FROM {view} WHERE {where}")[0])
 
+    def times(self) -> tuple[datetime.datetime | None, datetime.datetime | None]:
+        """Time (UTC) of the first and the last auction; None where there are none."""
+        first, last = self.one("SELECT min(time), max(time) FROM auctions")
+        return first, last
+
     def span(self) -> tuple[str, str]:
         """First and last day (UTC) of the auctions, as dates; empty texts where there are none."""
-        first, last = self.one("SELECT min(time), max(time) FROM auctions")
+        first, last = self.times()
         return _day(first), _day(last)
 
     @property

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exchange import simulate
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.report import command, screen
@@ -20,7 +22,7 @@ from exchange.report.command import ReportError
 from exchange.report.numbers import NARROW, written
 from exchange.report.options import OPTIONS
 from exchange.report.shape import Amount, Axis, Cell, Chart, Column, Point, Report, Series, Table, Text
-from exchange.report.small import OTHERS, SMALL_CELL, joined, suppress
+from exchange.report.small import OTHERS, SMALL_CELL, joined, sum_row, suppress
 from exchange.report.words import Words, catalogue, texts_of
 from tests import naive_reports as naive
 from tests import report_docs
@@ -112,6 +114,8 @@ def test_the_main_tables_are_what_a_naive_count_finds(by: tuple[str, ...], books
             "summary": {
                 "spend": naive.net(group), "seen": sum(r["seen"] for r in group),
                 "people": len({r["person"] for r in known}),
+                "rent": naive.over(naive.net(known), len(pairs)), "known": naive.net(known),
+                "own_customers": sum(any(r["own"] for r in pair) for pair in pairs.values()),
                 "customers": len(pairs), "contacts": len(known), "twice": sum(len(p) > 1 for p in pairs.values()),
                 "own_spend": naive.net(r for r in group if r["own"]), "clicks": sum(r["clicked"] for r in group),
                 "conversions": sum(r["converted"] for r in group), "wins": sum(not r["lost"] for r in group),
@@ -245,6 +249,9 @@ def test_exports_hide_small_groups_and_the_screen_does_not(mixed: Books) -> None
     assert any(row["people"] == f"<{SMALL_CELL}" and row["spend"] is None for row in rows)
     assert not any(isinstance(row["people"], int) and 0 < row["people"] < SMALL_CELL for row in rows)
     assert exported["figures"]["rent_highest"]["value"] == f"<{SMALL_CELL}"
+    assert exported["figures"]["rent_highest"]["unit"] == "people"  # "<10 EUR" would be a price
+    assert f"rent_highest,cost of the dearest customer,<{SMALL_CELL},people," in command.shown(report, "csv")
+    assert f"– <small>not shown: &lt;{SMALL_CELL} people</small>" in command.shown(report, "html")
     everything = json.loads(command.shown(report, "json", small_cell=0))
     assert [row["people"] for row in everything["tables"]["split"]["rows"]] == people
     assert isinstance(everything["figures"]["rent_highest"]["value"], float)
@@ -360,14 +367,45 @@ def test_csv_has_every_figure_and_every_row(mixed: Books) -> None:
     assert all(str(row[0]) in by_key and by_key[str(row[0])][1] == str(row[1]) for row in split.rows)
 
 
+def test_by_advertiser_customers_add_up_and_in_no_other_way(mixed: Books) -> None:
+    """The last line of the table has what the figures of the whole say; by publisher it has no customers."""
+    by_advertiser = command.build("summary", mixed)
+    figures = {f.key: f.value for f in by_advertiser.figures}
+    split = table(by_advertiser, "split")
+    total = dict(zip((c.key for c in split.columns), sum_row(split, split.rows, "total"), strict=True))
+    for key, figure in (("customers", "customers"), ("twice", "rented_twice"), ("own_customers", "own_customers")):
+        assert figures[figure] and total[key] == figures[figure]
+    assert total["rent"] == pytest.approx(figures["rent"])
+    split = table(command.build("summary", mixed, "publisher"), "split")
+    total = dict(zip((c.key for c in split.columns), sum_row(split, split.rows, "total"), strict=True))
+    assert total["customers"] is None and total["rent"] is None and total["spend"] == pytest.approx(figures["spend"])
+
+
+def test_the_summary_says_how_much_of_a_month_it_has(mixed: Books) -> None:
+    """Less than a month: the hours are told; a month or more: they are not. Both languages."""
+    def told(seed: Books, lang: str = "en") -> str:
+        return screen.render(command.build("summary", seed), lang).replace("\n  ", " ")
+
+    first, last = mixed.times()
+    assert first and last and last - first >= timedelta(days=28)
+    assert "A thousand customers for a month" in told(mixed) and "part of a month" not in told(mixed)
+    ledger = simulate("configs/demo.toml", auctions=300, seed=1).ledger
+    assert ledger
+    short = Books(ledger)
+    first, last = short.times()
+    assert first and last and last - first < timedelta(days=28)
+    assert f"the part of a month that this ledger holds: {first:%Y-%m-%d %H:%M:%S} to " in told(short)
+    assert f"la part d'un mois que ce registre contient : de {first:%Y-%m-%d %H:%M:%S} à " in told(short, "fr")
+
+
 def test_json_of_the_summary_is_for_machines(mixed: Books) -> None:
     """Figures by key with value, unit and rows; tables as rows of keys."""
     data = json.loads(command.shown(command.build("summary", mixed), "json"))
     assert data["currency"] == "EUR" and data["figures"]["spend"]["unit"] == "EUR"
     assert data["figures"]["fill"]["unit"] == "0-1" and 0 < data["figures"]["fill"]["value"] <= 1
     assert set(data["tables"]["split"]["rows"][0]) == {"advertiser", "spend", "seen", "cpm", "people", "customers",
-                                                       "contacts", "twice", "own_share", "clicks", "conversions",
-                                                       "wins", "own_spend"}  # fmt: skip
+                                                       "rent", "contacts", "twice", "own_customers", "own_share",
+                                                       "clicks", "conversions", "wins", "own_spend", "known"}  # fmt: skip
     assert len(data["answers"]) == 4 and all(answer["sentences"] for answer in data["answers"])
 
 

@@ -224,7 +224,7 @@ def test_an_old_ledger_is_written_anew(old, tmp_path):
     assert rentier("verify", tmp_path / "new")[1] == 0
     with pytest.raises(LedgerError, match="expected a new or empty folder"):
         rentier("migrate", old, tmp_path / "new")
-    with pytest.raises(LedgerError, match="meta.json says format 2: expected 1"):
+    with pytest.raises(LedgerError, match="meta.json says format 2: it is of this format already: nothing to migrate"):
         rentier("migrate", tmp_path / "new", tmp_path / "again")
 
 

@@ -26,7 +26,7 @@ def commands(command: Command) -> None:
         "Ask a ledger in SQL, also while the exchange writes it; --views lists what can be asked.",
         'rentier sql demo-ledger "select advertiser, count(*) as wins, sum(net) as spend from wins group by all"',
     )
-    sub.add_argument("ledger", type=Path, help="folder of a ledger; it may be in use")
+    sub.add_argument("ledger", type=Path, nargs="?", help="folder of a ledger; it may be in use")
     sub.add_argument("query", nargs="?", help="one SELECT over the views (DuckDB's SQL)")
     how = sub.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print a JSON array of objects")
@@ -44,6 +44,8 @@ def _sql(args: argparse.Namespace) -> int:
             raise Quit("--views takes no query")
         print(_views(args.json, args.csv), end="")
         return 0
+    if args.ledger is None:
+        raise Quit("expected the folder of a ledger and a query, or --views")
     if not args.query:
         raise Quit('expected a query, such as "select * from wins limit 5", or --views')
     answer = open_ledger(args.ledger).sql(args.query)

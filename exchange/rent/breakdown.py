@@ -35,6 +35,8 @@ class AdvertiserRow(Struct):
     contacts: int = 0
     rented_again: int = 0  # people with two contacts or more
     own_spend_nano: int = 0
+    own_customers: int = 0  # people who were on its own list at one contact or more
+    known_spend_nano: int = 0  # of its spend, on known people
 
 
 class HoldoutRow(Struct):
@@ -107,6 +109,8 @@ def advertisers(ledger: Ledger, count: Count) -> list[AdvertiserRow]:
                 contacts=contacts,
                 rented_again=sums[ta.AGAIN],
                 own_spend_nano=sums[ta.OWN_SPEND],
+                own_customers=sums[ta.OWNED],
+                known_spend_nano=sums[ta.KNOWN],
             )
         )
     return sorted(rows, key=lambda row: (-row.spend_nano, row.name))

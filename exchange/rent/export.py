@@ -38,10 +38,12 @@ _PEOPLE_IN: Final = ("wins", "events", "auctions")  # the order in which people 
 def export(ledger: Ledger, folder: Path, format: str = "parquet", streams: Sequence[str] = FIXED) -> dict[str, int]:
     """Write the rows of some streams into a folder, `<stream>.<format>` each. Returns how many rows each has.
 
-    Raises LedgerError for a format or stream that is not known, or a file that is there already.
+    Raises LedgerError for a format or stream that is not known, a folder that is a ledger, a file that is there.
     """
     if format not in FORMATS:
         raise LedgerError(f"--format {format}: expected one of {', '.join(FORMATS)}")
+    if (folder / "meta.json").exists():
+        raise LedgerError(f"{folder}: is a ledger: expected a folder of its own for the files")
     for stream in streams:
         if stream not in FIXED:
             raise LedgerError(f"--stream {stream}: expected one of {', '.join(FIXED)}")

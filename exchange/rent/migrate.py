@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from exchange import market as mk
 from exchange.config import FeeSet
 from exchange.rent import manifest as mf
-from exchange.rent.blocks import JournalError, LedgerError, lock_worker, segment_numbers
+from exchange.rent.blocks import FORMAT, JournalError, LedgerError, lock_worker, segment_numbers
 from exchange.rent.chain import Shapes, Worker, look
 from exchange.rent.derived import split_all
 from exchange.rent.gather import gather
@@ -48,7 +48,8 @@ def migrate(old: Path, new: Path) -> dict[str, int]:
     """
     found = read_meta(old).get("format")
     if found != 1:
-        raise LedgerError(f"{old}: meta.json says format {found}: expected 1")
+        told = "it is of this format already" if found == FORMAT else "expected 1"
+        raise LedgerError(f"{old}: meta.json says format {found}: {told}: nothing to migrate")
     if new.exists() and (not new.is_dir() or any(new.iterdir())):
         raise LedgerError(f"{new}: expected a new or empty folder")
     workers = sorted({worker for worker, _ in segment_numbers(old)})

@@ -21,7 +21,7 @@ CLICKED: Final = 8
 CONVERTED: Final = 16
 KINDS_MAX: Final = 64
 # columns of the sums by advertiser, buyer, publisher
-WINS, N_BILLED, SPEND, SEEN, OWN_SPEND, CLICKS, CONVERSIONS, CONTACTS, PEOPLE, AGAIN = range(10)
+WINS, N_BILLED, SPEND, SEEN, OWN_SPEND, CLICKS, CONVERSIONS, CONTACTS, PEOPLE, AGAIN, OWNED, KNOWN = range(12)
 ASKED, SOLD = 6, 7  # publishers: imps; their SPEND is what they received
 # places of the sums over all wins; the ten parties stand behind
 (T_LOST, T_OPEN, T_HELD, T_BILLED, T_SPEND, T_CLEARING, T_OWN, T_OWN_SPEND, T_SEEN, T_OWN_SEEN, T_CLICKS, T_CONVERSIONS,
@@ -340,6 +340,8 @@ def meet(pairs, months, n, slots, keys, of_person, ad, found):  # type: ignore[n
         found[M_MAX] = max(found[M_MAX], pair.paid_nano)
         ad[pair.advertiser, PEOPLE] += 1
         ad[pair.advertiser, AGAIN] += pair.contacts > 1
+        ad[pair.advertiser, OWNED] += pair.flags & OWN != 0
+        ad[pair.advertiser, KNOWN] += pair.paid_nano
         person = _find(slots, keys, people, pair.person)
         found[M_CUSTOMER_MONTHS] += _ones(pair.months)
         of_person[person, 0] |= pair.months

@@ -119,13 +119,18 @@ class Books:
         """How many rows a stream has."""
         return len(Columns(self.ledger, stream))
 
-    def span(self) -> tuple[str, str]:
-        """First and last day (UTC) of the auctions, as dates; empty texts where there are none."""
+    def times(self) -> tuple[datetime.datetime | None, datetime.datetime | None]:
+        """Time (UTC) of the first and the last auction; None where there are none."""
         if "summary" in vars(self):
             days = (self.summary.first_ns, self.summary.last_ns) if self.summary.auctions else ()
-            first_last = [datetime.datetime.fromtimestamp(ns // 10**9, datetime.UTC).date().isoformat() for ns in days]
-            return (first_last[0], first_last[1]) if days else ("", "")
+            found = [datetime.datetime.fromtimestamp(ns // 10**9, datetime.UTC) for ns in days]
+            return (found[0], found[1]) if found else (None, None)
         first, last = self.one("SELECT min(time), max(time) FROM auctions")
+        return first, last
+
+    def span(self) -> tuple[str, str]:
+        """First and last day (UTC) of the auctions, as dates; empty texts where there are none."""
+        first, last = self.times()
         return _day(first), _day(last)
 
     @property

@@ -95,6 +95,8 @@ def read_conversions(path: Path, key: bytes, advertisers: dict[str, int]) -> Con
         times.append(_time_ns(where, cells[where_of["time"]].strip()))
         if len(ids) > ROWS_MAX:
             raise PeopleError(f"{where}: more than {ROWS_MAX} rows")
+    if not where_of:
+        raise PeopleError(f"{path}: is empty: expected a first line with advertiser, time and one of {', '.join(PERSON)}")
     rows = np.zeros(len(ids), [("advertiser", "i8"), ("person", "u8"), ("ts_ns", "i8")])
     rows["advertiser"], rows["person"], rows["ts_ns"] = ids, people, times
     once = np.unique(rows)

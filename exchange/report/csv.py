@@ -21,7 +21,8 @@ def render(report: Report, lang: str = "en") -> str:
     if report.figures:
         row("key", *(words.say(t) for t in ("figure", "value", "unit", "low", "high", "rows", "definition", "formula")))
         for f in report.figures:
-            row(f.key, words.say(f.title), f.value, _unit(f.unit, words), f.low, f.high, f.rows,
+            hidden = f.people is not None and isinstance(f.value, str)
+            row(f.key, words.say(f.title), f.value, _unit("people" if hidden else f.unit, words), f.low, f.high, f.rows,
                 words.say(f.definition), f.formula)  # fmt: skip
     for table in report.tables:
         row()

@@ -3,6 +3,8 @@
 from html import escape
 from typing import Final
 
+from msgspec.structs import replace
+
 from exchange.report import svg
 from exchange.report.numbers import decimals, printable
 from exchange.report.screen import cell_text
@@ -43,7 +45,7 @@ svg .line.s2{stroke:var(--s2)}svg .line.s3{stroke:var(--s3)}svg .line.s4{stroke:
 .legend i{display:inline-block;width:.8em;height:.8em;margin-right:.4em;border-radius:2px}
 table{border-collapse:collapse;width:100%;font-size:.875rem;font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto}
-th,td{overflow-wrap:break-word;padding:.35rem .5rem;
+th,td{overflow-wrap:break-word;padding:.35rem .35rem;
 border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 thead th{vertical-align:bottom;font-weight:600;border-bottom:2px solid var(--soft)}thead small{font-weight:400;
 color:var(--soft);display:block}.left{text-align:left;white-space:normal}tbody th{font-weight:500;text-align:left}
@@ -51,13 +53,16 @@ tr.sum th,tr.sum td{font-weight:600;border-top:2px solid var(--soft)}
 .bar{display:block;height:.35rem;margin-top:.2rem;background:var(--s0);border-radius:2px;margin-left:auto;
 print-color-adjust:exact;-webkit-print-color-adjust:exact}
 td{white-space:nowrap}
-@media (max-width:48rem){td{white-space:normal}table,tbody,tr,td,tbody th{display:block;width:auto}thead{display:none}
+@media screen and (max-width:48rem){td{white-space:normal}table,tbody,tr,td,tbody th{display:block;width:auto}thead{display:none}
 tr{border-bottom:1px solid var(--line);padding:.5rem 0}th,td{border:0;padding:.12rem 0}tbody th{font-weight:600}
 td::before{content:attr(data-head);float:left;color:var(--soft);padding-right:.8rem;text-align:left;max-width:62%}
 td::after{content:"";display:block;clear:both}td.none{display:none}tr.sum th,tr.sum td{border:0}}
 @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb}body{max-width:none;padding:0;
-font-size:11pt}article,figure,tr{break-inside:avoid}h2{break-after:avoid}
-.figures{grid-template-columns:repeat(3,1fr)}details::details-content{content-visibility:visible;height:auto}
+font-size:9.5pt;line-height:1.35}article,figure,tr{break-inside:avoid}h2,thead{break-after:avoid}
+.answers{grid-template-columns:1fr 1fr}figure{max-width:19rem}.figures{grid-template-columns:repeat(4,1fr);gap:.4rem}
+.figures article{padding:.35rem .5rem}.figures summary{display:none}.figures p,
+.figures code{font-size:7.5pt}.answers{gap:.4rem}.figures p.value{font-size:1.1rem}
+dl{columns:2}dt{break-after:avoid}.scroll{overflow:visible}table{font-size:7pt}th,td{padding:.2rem .25rem}details::details-content{content-visibility:visible;height:auto}
 rect,.legend i{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 
@@ -107,14 +112,17 @@ def _figure(figure: Figure, words: Words) -> str:
     """A number with its unit, and behind it definition, formula and rows."""
     say = words.say
     hidden = isinstance(figure.value, str) and figure.people is not None
-    unit = words.unit("people" if hidden else figure.unit) if figure.value is not None else ""
+    value = words.number(None if hidden else figure.value, figure.unit)
+    unit = words.unit(figure.unit) if figure.value is not None else ""
+    if hidden:
+        unit = say("not shown: {n} people").format(n=figure.value)
     interval = ""
     if figure.low is not None and figure.high is not None:
         low, high = (words.number(v, figure.unit) for v in (figure.low, figure.high))
         interval = f'<p class="soft">95 %: {_safe(low)} – {_safe(high)}</p>'
     return (
         f"<article><h3>{_safe(say(figure.title))}</h3>"
-        f'<p class="value">{_safe(words.number(figure.value, figure.unit))} <small>{_safe(unit)}</small></p>{interval}'
+        f'<p class="value">{_safe(value)} <small>{_safe(unit)}</small></p>{interval}'
         f"<details><summary>{say('how it is counted')}</summary><p>{_safe(say(figure.definition))}</p>"
         f"<p><code>{_safe(figure.formula)}</code></p>"
         f"<p>{_safe(words.measured(figure.rows, 'rows'))}</p></details></article>"
@@ -127,6 +135,10 @@ def _table(table: Table, words: Words) -> str:
     parts = [f"<section><h2>{_safe(say(table.title))}</h2>"]
     if not table.rows:
         return f'{parts[0]}<p class="soft">{say("nothing to show")}</p></section>'
+    total = sum_row(table, table.rows, "total")
+    keep = [ix for ix, column in enumerate(table.columns) if not column.aside]
+    table = replace(table, columns=[table.columns[ix] for ix in keep],
+                    rows=[[row[ix] for ix in keep] for row in table.rows])  # fmt: skip
     rows = table.rows[:LISTED]
     digits, tops = [], []
     for ix, column in enumerate(table.columns):
@@ -139,8 +151,8 @@ def _table(table: Table, words: Words) -> str:
     for row in rows:
         parts.append(f"<tr>{''.join(_cells(table, row, words, digits, tops))}</tr>")
     if table.total and len(table.rows) > 1:
-        total = sum_row(table, table.rows, "total")
-        parts.append(f'<tr class="sum">{"".join(_cells(table, total, words, digits, [0.0] * len(tops)))}</tr>')
+        cells = _cells(table, [total[ix] for ix in keep], words, digits, [0.0] * len(tops))
+        parts.append(f'<tr class="sum">{"".join(cells)}</tr>')
     parts.append("</tbody></table></div>")
     if len(table.rows) > LISTED:
         more = say("... and {n} more").format(n=words.number(len(table.rows) - LISTED, "count"))

@@ -187,7 +187,7 @@ def _answers(
         Text("Half of those lost by price would have won at {x} times their bid.", {"x": Amount(median, "number")}),
         Text("A raise of {raise} would have won {n} of {all}.",
              {"raise": Amount(0.1, "share"), "n": Amount(tenth, "count"), "all": Amount(priced, "count")}),
-        Text("{n} were bid for and never reached.", {"n": Amount(never, "customers")}),
+        Text("{n} customers were bid for and never reached.", {"n": Amount(never, "customers")}),
     ]  # fmt: skip
     return [Answer("Why did bids lose?", told), Answer("What would it have taken?", taken)]
 

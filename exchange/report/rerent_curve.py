@@ -257,7 +257,7 @@ def _answers(cells: Cells, found: Fit | None, worth: float | None, books: Books)
     if not sum(cells.contacts):
         return [Answer(question, [Text("There is no contact billed by the impression.")])]
     if found is None or worth is None:
-        return [Answer(question, [Text("Nobody can tell: {n} are too few to see response fade.",
+        return [Answer(question, [Text("Nobody can tell: {n} clicks are too few to see response fade.",
                                        {"n": Amount(sum(cells.clicks), "clicks")})])]  # fmt: skip
     cap = stop(cells, found, worth)
     amounts = {"cap": Amount(cap, "count"), "worth": Amount(worth, "money"), "price": Amount(cells.price, "money"),

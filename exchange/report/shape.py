@@ -100,7 +100,8 @@ class Column(Struct, frozen=True):
     """One column of a table.
 
     `role` says what a sum over rows is: "key" names the group, "sum" adds up, "ratio" is `times` x sum(over) /
-    sum(under) of two other columns by key, "" exists per row only (distinct people, a median).
+    sum(under) of two other columns by key, "" exists per row only (distinct people, a median). `aside`: only for CSV and
+    JSON, as what a ratio is made of; a page has no room for it.
     """
 
     key: str
@@ -112,6 +113,7 @@ class Column(Struct, frozen=True):
     under: str = ""
     times: float = 1.0
     bar: bool = False  # people would rather look: drawn beside the number
+    aside: bool = False
 
 
 class Table(Struct, frozen=True):

@@ -1,7 +1,10 @@
 """The report `summary`: what renting, and re-renting, people cost, from a thousand ads to a new customer."""
 
+import datetime
 import re
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from exchange.report.books import BY as DIMENSIONS
 from exchange.report.books import Books, by_title, money, ratio
@@ -12,6 +15,8 @@ TITLE: Final = "Summary"
 QUESTION: Final = "what did renting people cost, and who got the money?"
 BY: Final = DIMENSIONS
 NET: Final = "Net of refunds."
+MONTH: Final = datetime.timedelta(days=28)
+ME: Final = "“Me” is all {n} advertisers of this ledger together; the table by advertiser has each one's own numbers."
 
 
 def counted(books: Books) -> dict[str, Any]:
@@ -67,32 +72,45 @@ def _answers(books: Books, c: dict[str, Any]) -> list[Answer]:
                        {"wins": Amount(c["wins"], "count"), "held": Amount(c["held"], "count")})  # fmt: skip
         return [Answer("What did renting cost?", [nothing])]
     return [
-        Answer("What did one customer cost me?", _cost(c)),
+        Answer("What did one customer cost me?", _cost(books, c)),
         Answer("How many did I rent twice?", _twice(c)),
         Answer("How many were mine already?", _own(c)),
         Answer("Who got my euro?" if books.currency == "EUR" else "Who got my money?", _who(books, c)),
     ]
 
 
-def _cost(c: dict[str, Any]) -> list[Text]:
+def _cost(books: Books, c: dict[str, Any]) -> list[Text]:
     if not c["customers"]:
         return [Text("Nobody who was reached is known, so there is no customer to put a price on.")]
     told = [
         Text("Renting one customer cost {each} on average: {spend} for {n} customers.",
              {"each": _money(c["known"] / c["customers"]), "spend": _money(c["known"]),
               "n": Amount(c["customers"], "count")}),
-        Text("A thousand customers for a month (a kilo-customer) cost {kilo}.",
-             {"kilo": _money(1000 * c["known"] / c["customer_months"])}),
     ]  # fmt: skip
+    if c["customers"] > c["people"]:
+        told.append(Text("They are {n} people: one whom several advertisers rented is a customer of each.",
+                         {"n": Amount(c["people"], "count")}))  # fmt: skip
+    kilo = {"kilo": _money(1000 * c["known"] / c["customer_months"])}
+    first, last = books.times()
+    if first is not None and last is not None and last - first < MONTH:
+        seen = {"first": Amount(f"{first:%Y-%m-%d %H:%M:%S}", "text"),
+                "last": Amount(f"{last:%Y-%m-%d %H:%M:%S}" if last.date() != first.date() else f"{last:%H:%M:%S}",
+                               "text")}  # fmt: skip
+        told.append(Text("A thousand customers (a kilo-customer) cost {kilo} for the part of a month that this ledger "
+                         "holds: {first} to {last} UTC.", kilo | seen))  # fmt: skip
+    else:
+        told.append(Text("A thousand customers for a month (a kilo-customer) cost {kilo}.", kilo))
     if c["won_over"]:
         told.append(Text("Winning one new customer, who did what the ad was for and was not yours before, cost {cac} "
                          "({n} won).",
                          {"cac": _money(c["spend"] / c["won_over"]), "n": Amount(c["won_over"], "count")}))  # fmt: skip
+    elif c["conversions"]:
+        told.append(Text("No conversion was that of a new customer (conversions: {n}), so a new customer has no price "
+                         "yet.", {"n": Amount(c["conversions"], "count")}))  # fmt: skip
     else:
-        told.append(Text("Nobody new did what the ads were for, so a new customer has no price yet."))
+        told.append(Text("No conversion was reported, so a new customer has no price yet."))
     if c["advertisers"] > 1:
-        told.append(Text("“Me” is all {n} advertisers of this ledger together; each stands in the table below.",
-                         {"n": Amount(c["advertisers"], "count")}))  # fmt: skip
+        told.append(Text(ME, {"n": Amount(c["advertisers"], "count")}))
     return told
 
 
@@ -139,6 +157,7 @@ def _who(books: Books, c: dict[str, Any]) -> list[Text]:
         Text("The exchange took {exchange}, supply technology {tech}; {hidden} is accounted for by nobody.",
              {"exchange": _money(got["exchange"]), "tech": _money(got["supply_tech"]),
               "hidden": _money(got["hidden"])}),
+        *([Text("Each advertiser's own: rentier report waterfall --by advertiser.")] if c["advertisers"] > 1 else []),
     ]  # fmt: skip
 
 
@@ -264,40 +283,56 @@ def _market(c: dict[str, Any]) -> list[Figure]:
 
 COLUMNS: Final = [
     Column("spend", "spend", "money", "What was paid. Net of refunds.", "sum"),
+    Column("customers", "customers", "customers", "Different pairs of an advertiser and a known person.", ""),
+    Column("rent", "cost of a customer", "money", "Money spent on known people over customers. Net of refunds.", ""),
+    Column("contacts", "contacts", "contacts", "Paid ads whose person is known.", "sum"),
+    Column("twice", "rented twice", "customers", "Customers with at least two contacts within the group.", ""),
+    Column("own_customers", "own customers", "customers", "Customers who were on the advertiser's own list when they "
+           "were rented.", ""),
+    Column("own_share", "own, of spend", "share", "Share of spend on the advertiser's own customers.", "ratio",
+           "own_spend", "spend"),
     Column("seen", "ads seen", "ads", "Wins whose ad was seen.", "sum"),
     Column("cpm", "CPM", "cpm", "1000 x spend / ads seen.", "ratio", "spend", "seen", 1000.0),
     Column("people", "people", "people", "Different known people in paid ads.", ""),
-    Column("customers", "customers", "customers", "Different pairs of an advertiser and a known person.", ""),
-    Column("contacts", "contacts", "contacts", "Paid ads whose person is known.", "sum"),
-    Column("twice", "rented twice", "customers", "Customers with at least two contacts within the group.", ""),
-    Column("own_share", "own, of spend", "share", "Share of spend on the advertiser's own customers.", "ratio",
-           "own_spend", "spend"),
     Column("clicks", "clicks", "clicks", "Wins whose ad was clicked.", "sum"),
     Column("conversions", "conversions", "conversions", "Wins whose person did what the ad was for.", "sum"),
     Column("wins", "wins", "wins", "Positions won.", "sum"),
-    Column("own_spend", "spend on own", "money", "Spend on the advertiser's own customers. Net of refunds.", "sum"),
+    Column("own_spend", "spend on own", "money", "Spend on the advertiser's own customers. Net of refunds.", "sum",
+           aside=True),
+    Column("known", "spend on known people", "money", "What was paid for people who are known. Net of refunds.", "sum",
+           aside=True),
 ]  # fmt: skip
+# Each customer is one advertiser's: by advertiser alone, and in no other way, customers add up.
+ADDED: Final[dict[str, dict[str, Any]]] = {
+    "customers": {"role": "sum"}, "twice": {"role": "sum"}, "own_customers": {"role": "sum"},
+    "rent": {"role": "ratio", "over": "known", "under": "customers"},
+}  # fmt: skip
 
 
 def split(books: Books, by: tuple[str, ...]) -> Table:
     """The main table: money and people by some dimensions, largest spend first."""
     keys = [Column(name, name, "text", role="key") for name in by]
+    columns = [replace(column, **ADDED.get(column.key, {})) for column in COLUMNS] if by == ("advertiser",) else COLUMNS
     counted_rows = _by_advertiser(books) if by == ("advertiser",) else None
     if counted_rows is not None:
-        return Table("split", by_title(by), [*keys, *COLUMNS], counted_rows, people="people", total=True)
+        return Table("split", by_title(by), [*keys, *columns], counted_rows, people="people", total=True)
     names = ", ".join(by)
     rows = books.sql(f"""
-WITH twice AS (SELECT {names}, count(*) FILTER (n > 1) AS twice, count(*) AS customers FROM (
-  SELECT {names}, advertiser AS who, rented, count(*) AS n FROM facts WHERE rented IS NOT NULL GROUP BY ALL)
+WITH twice AS (SELECT {names}, count(*) FILTER (n > 1) AS twice, count(*) AS customers,
+  count(*) FILTER (own) AS own_customers FROM (
+  SELECT {names}, advertiser AS who, rented, count(*) AS n, bool_or(own) AS own
+  FROM facts WHERE rented IS NOT NULL GROUP BY {", ".join(dict.fromkeys((*by, "advertiser")))}, rented)
   GROUP BY {names})
-SELECT {", ".join(f"f.{name}" for name in by)}, sum(net_nano) / 1e9 AS spend, count(*) FILTER (seen),
-  1000 * sum(net_nano) / 1e9 / nullif(count(*) FILTER (seen), 0), count(DISTINCT rented),
-  coalesce(any_value(customers), 0), count(rented), coalesce(any_value(twice), 0),
-  sum(net_nano) FILTER (own) / nullif(sum(net_nano), 0)::DOUBLE, count(*) FILTER (clicked),
-  count(*) FILTER (converted), count(*) FILTER (NOT lost), coalesce(sum(net_nano) FILTER (own), 0) / 1e9
+SELECT {", ".join(f"f.{name}" for name in by)}, sum(net_nano) / 1e9 AS spend, coalesce(any_value(customers), 0),
+  sum(net_nano) FILTER (rented IS NOT NULL) / 1e9 / any_value(customers), count(rented),
+  coalesce(any_value(twice), 0), coalesce(any_value(own_customers), 0),
+  sum(net_nano) FILTER (own) / nullif(sum(net_nano), 0)::DOUBLE, count(*) FILTER (seen),
+  1000 * sum(net_nano) / 1e9 / nullif(count(*) FILTER (seen), 0), count(DISTINCT rented), count(*) FILTER (clicked),
+  count(*) FILTER (converted), count(*) FILTER (NOT lost), coalesce(sum(net_nano) FILTER (own), 0) / 1e9,
+  coalesce(sum(net_nano) FILTER (rented IS NOT NULL), 0) / 1e9
 FROM facts AS f LEFT JOIN twice USING ({names})
 GROUP BY {", ".join(f"f.{name}" for name in by)} ORDER BY spend DESC, {names}""")
-    return Table("split", by_title(by), [*keys, *COLUMNS], [list(row) for row in rows], people="people", total=True)
+    return Table("split", by_title(by), [*keys, *columns], [list(row) for row in rows], people="people", total=True)
 
 
 def _by_advertiser(books: Books) -> list[list[Any]] | None:
@@ -306,8 +341,9 @@ def _by_advertiser(books: Books) -> list[list[Any]] | None:
     if any(re.fullmatch(r"advertiser \d+", row.name) for row in found):
         return None
     return [
-        [row.name, money(row.spend_nano), row.seen, ratio(money(row.spend_nano), row.seen, 1000), row.people,
-         row.people, row.contacts, row.rented_again, ratio(row.own_spend_nano, row.spend_nano), row.clicks,
-         row.conversions, row.wins, money(row.own_spend_nano)]
+        [row.name, money(row.spend_nano), row.people, ratio(money(row.known_spend_nano), row.people), row.contacts,
+         row.rented_again, row.own_customers, ratio(row.own_spend_nano, row.spend_nano), row.seen,
+         ratio(money(row.spend_nano), row.seen, 1000), row.people, row.clicks, row.conversions, row.wins,
+         money(row.own_spend_nano), money(row.known_spend_nano)]
         for row in found
     ]  # fmt: skip

@@ -128,7 +128,7 @@ def steps(got: dict[str, int]) -> Chart:
     order = [p for p in (*FEES_BUY, *FEES_SELL, "hidden", "publisher") if got[p]]
     points = [Point("buyers paid", 100.0), *(Point(TITLES[p], 100 * got[p] / spend) for p in order)]
     return Chart(
-        "steps", "Where 100 go", "steps", [Series("share of spend", points)], Axis("party", "text"),
+        "steps", "Where the money goes", "steps", [Series("share of spend", points)], Axis("party", "text"),
         Axis("of every 100", "money"),
         Text("{buy} stay on the buyer's side, {sell} with exchange and supply technology; {publisher} reach "
              "publishers.",

@@ -21,6 +21,7 @@ WORDS: Final[dict[str, str]] = {
     "days": "jours",
     "opt-ins": "inscriptions",
     "people": "personnes",
+    "not shown: {n} people": "non montré : {n} personnes",
     "person-months": "mois-personnes",
     "customer-months": "mois-clients",
     "rows": "lignes",

@@ -34,8 +34,8 @@ WORDS: Final[dict[str, str]] = {
         "Après le contact {cap} : si un clic vaut {worth}, le suivant coûte plus ({price}) qu'il ne rapporte."
     ),
     "There is no contact billed by the impression.": "Il n'y a aucun contact facturé à l'affichage.",
-    "Nobody can tell: {n} are too few to see response fade.": (
-        "Nul ne peut le dire : {n}, c'est trop peu pour voir la réponse faiblir."
+    "Nobody can tell: {n} clicks are too few to see response fade.": (
+        "Nul ne peut le dire : {n} clics, c'est trop peu pour voir la réponse faiblir."
     ),
     "No curve was fitted: it needs clicks at two different contact numbers.": (
         "Pas de courbe : il faut des clics à deux numéros de contact différents."
@@ -224,5 +224,7 @@ WORDS: Final[dict[str, str]] = {
     "worth it": "en vaut la peine",
     "would win": "gagneraient",
     "{lost} of {all} lost; most of them ({most}): {why}.": "{lost} sur {all} ont perdu ; la plupart ({most}) : {why}.",
-    "{n} were bid for and never reached.": "Pour {n} une offre fut faite, sans jamais les atteindre.",
+    "{n} customers were bid for and never reached.": (
+        "Pour {n} clients une offre fut faite, sans jamais les atteindre."
+    ),
 }

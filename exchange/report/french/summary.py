@@ -22,11 +22,34 @@ WORDS: Final[dict[str, str]] = {
         "Gagner un nouveau client, qui a fait ce que la publicité voulait et n'était pas à vous, a coûté {cac} "
         "({n} de gagnés)."
     ),
-    "Nobody new did what the ads were for, so a new customer has no price yet.": (
-        "Personne de nouveau n'a fait ce que les publicités voulaient : un nouveau client n'a pas encore de prix."
+    "No conversion was that of a new customer (conversions: {n}), so a new customer has no price yet.": (
+        "Aucune conversion n'est celle d'un nouveau client (conversions : {n}) : un nouveau client n'a pas encore de "
+        "prix."
     ),
-    "“Me” is all {n} advertisers of this ledger together; each stands in the table below.": (
-        "« Moi », ce sont les {n} annonceurs de ce registre ensemble ; chacun est dans le tableau plus bas."
+    "No conversion was reported, so a new customer has no price yet.": (
+        "Aucune conversion n'a été signalée : un nouveau client n'a pas encore de prix."
+    ),
+    "They are {n} people: one whom several advertisers rented is a customer of each.": (
+        "Ce sont {n} personnes : qui a été loué par plusieurs annonceurs est client de chacun."
+    ),
+    "A thousand customers (a kilo-customer) cost {kilo} for the part of a month that this ledger holds: {first} to "
+    "{last} UTC.": (
+        "Mille clients (un kilo-client) coûtent {kilo} pour la part d'un mois que ce registre contient : de {first} à "
+        "{last} UTC."
+    ),
+    "“Me” is all {n} advertisers of this ledger together; the table by advertiser has each one's own numbers.": (
+        "« Moi », ce sont les {n} annonceurs de ce registre ensemble ; le tableau par annonceur a les chiffres de "
+        "chacun."
+    ),
+    "Each advertiser's own: rentier report waterfall --by advertiser.": (
+        "Pour chaque annonceur : rentier report waterfall --by advertiser."
+    ),
+    "cost of a customer": "coût d'un client",
+    "Customers who were on the advertiser's own list when they were rented.": (
+        "Clients qui étaient sur la propre liste de l'annonceur quand ils ont été loués."
+    ),
+    "What was paid for people who are known. Net of refunds.": (
+        "Ce qui a été payé pour des gens connus. Net des remboursements."
     ),
     "Nobody who was reached is known, so there is no customer to put a price on.": (
         "Personne de connu n'a été touché : il n'y a pas de client dont donner le prix."

@@ -48,7 +48,7 @@ WORDS: Final[dict[str, str]] = {
     "What it received. Net of refunds.": "Ce qu'elle a reçu. Net des remboursements.",
     "Its part of what buyers paid.": "Sa part de ce que les acheteurs ont payé.",
     "Who got the money": "Qui a eu l'argent",
-    "Where 100 go": "Où vont 100",
+    "Where the money goes": "Où va l'argent",
     "buyers paid": "payé par les acheteurs",
     "of every 100": "sur 100",
     "{buy} stay on the buyer's side, {sell} with exchange and supply technology; {publisher} reach publishers.": (

@@ -30,6 +30,21 @@ class Books:
         self.win = self.of_win.find(self.events)  # the win of each event, -1 = none
         self.skipped: dict[str, str] = {}
 
+    def kept(self, rows: Rows, *streams: str) -> NDArray[np.bool_]:
+        """Which rows are of auctions whose rows retention has left whole in all of some streams; says what it has not.
+
+        Whole files are dropped, the oldest first: of the auction in which the cut falls some rows may still be there.
+        """
+        whole = np.ones(len(rows), bool)
+        for gone in self.ledger.dropped:
+            if gone.stream in streams and gone.rows:
+                left = getattr(self, gone.stream)
+                left = left["auction_id"][left["worker"] == gone.worker]
+                mine = rows["worker"] == gone.worker
+                whole[mine & (rows["auction_id"] <= (left[0] if left.size else np.iinfo(np.uint64).max))] = False
+                self.skipped[f"I6 on {gone.stream}"] = f"{gone.stream} were dropped: only what is left was checked"
+        return whole
+
     @cached_property
     def postings(self) -> Postings:
         """The billings and refunds."""

@@ -24,23 +24,11 @@ _BLOCK: Final = 1 << 18  # rows recomputed at once
 
 
 def seqs(books: Books) -> Breaks:
-    """Every worker's records are numbered from 1 without a gap."""
-    for worker, found in books.ledger.seqs().items():
-        expected = np.arange(1, found.size + 1, dtype=np.uint64)
-        broken = found != expected
-        if broken.any():
-            first = int(np.argmax(broken))
-            row = np.zeros(1, m.shape(m.HEAD + [("auction_id", "u8")]))
-            row["seq"], row["worker"] = found[first], worker
-            yield (
-                "seq",
-                f"all of worker {worker}",
-                row,
-                np.ones(1, bool),
-                "seq",
-                int(expected[first]),
-                int(found[first]),
-            )
+    """Every worker's records are numbered from 1 without a gap but those that retention has noted."""
+    for worker, expected, found in books.ledger.gaps():
+        row = np.zeros(1, m.shape(m.HEAD + [("auction_id", "u8")]))
+        row["seq"], row["worker"] = found, worker
+        yield "seq", f"all of worker {worker}", row, np.ones(1, bool), "seq", expected, found
 
 
 def kinds(books: Books) -> Breaks:
@@ -154,6 +142,11 @@ def order(books: Books) -> Breaks:
         before, now = rows[field][:-1], rows[field][1:]
         falls[1:] = same & ((now <= before) if field == "serial" else (now < before))
         yield "I13", stream, rows, falls, field, "more than on the row before", rows[field]
+    for stream in ("auctions", "bids", "wins", "events"):
+        rows = getattr(books, stream)
+        falls = np.zeros(len(rows), bool)
+        falls[1:] = (rows["worker"][1:] == rows["worker"][:-1]) & (rows["ts_ns"][1:] < rows["ts_ns"][:-1])
+        yield "I13", stream, rows, falls, "ts_ns", "not before the row before", rows["ts_ns"]
 
 
 def own(books: Books) -> Breaks:

@@ -6,8 +6,9 @@ A body is taken whole or not at all: one that cannot be read changes nothing and
 read is carried out event by event, in order, each with an answer of its own (market/life.py). Tokens never expire here.
 """
 
+import contextlib
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Context, Decimal, DecimalException, Inexact
 from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any, Final, NamedTuple
@@ -30,6 +31,7 @@ EVENTS: Final = {
 }
 _KEYS: Final = ("token", "event", "amount", "number")
 _DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+_EXACT: Final = Context(prec=40, traps=[Inexact])  # an amount that a context rounds would be another, or none at all
 _SHOWN: Final = 80  # characters of a value that a problem repeats
 
 
@@ -125,9 +127,10 @@ def _amount(given: Any, path: str, problems: list[Problem]) -> int:
         return 0
     most = mk.BUDGET_MAX_NANO // mk.NANO
     if type(given) in (int, Decimal) and 0 < given <= most:  # before it is scaled: 1e400 is a number, too
-        nano = Decimal(given).scaleb(9)
-        if nano == int(nano):
-            return int(nano)
+        with contextlib.suppress(DecimalException):
+            nano = Decimal(given).scaleb(9, _EXACT)
+            if nano == int(nano) > 0:
+                return int(nano)
     reason = f"expected a number above 0, at most {most:,}, with at most 9 decimals; without it all that is left"
     problems.append(Problem(path, _text(given), reason))
     return 0

@@ -107,7 +107,7 @@ class Count:
         self.imps, self.bids = Columns(ledger, "auctions"), Columns(ledger, "bids")
         self.totals = np.zeros(ta.T_PARTIES + len(PARTIES), np.int64)
         self.kinds = np.zeros(ta.KINDS_MAX, np.int64)
-        self.advertisers, self.buyers, self.publishers = ta.Groups(10), ta.Groups(4), ta.Groups(8)
+        self.advertisers, self.buyers, self.publishers = ta.Groups(12), ta.Groups(4), ta.Groups(8)
         self.fates = ta.Groups(1)
         self.met = np.zeros(ta.M_MAX + 1, np.int64)
         self.refunds, self.refunded_nano, self.refunded_wins = 0, 0, 0

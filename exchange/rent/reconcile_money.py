@@ -52,13 +52,20 @@ def terms(books: Books) -> Breaks:
     is_bill = np.concatenate((np.isin(posted["kind"], m.BILLING), np.zeros(len(rows), bool)))
     paid = np.concatenate((posted["paid_nano"], np.zeros(len(rows), np.int64)))
     by_seq = np.argsort(both, kind="stable")
-    order, _, cum = history(pair[by_seq], paid[by_seq])
+    order, start, cum = history(pair[by_seq], paid[by_seq])
     _, _, seen = history(pair[by_seq], is_bill[by_seq].astype(np.int64))
     n_contacts, rent = np.empty(both.size, np.int64), np.empty(both.size, np.int64)
     n_contacts[by_seq[order]], rent[by_seq[order]] = seen, cum
     n_contacts, rent = n_contacts[len(posted) :], rent[len(posted) :]
+    at = by_seq[order]
+    last = np.maximum.accumulate(np.where(is_bill[at], np.arange(at.size), -1))  # billing at or before each row
+    when = np.concatenate((posted["ts_ns"], rows["ts_ns"])) // m.NANO
+    since = np.zeros(both.size, np.int64)
+    since[at] = np.where(last >= start, np.maximum(when[at] - when[at[np.maximum(last, 0)]], 0), 0)
+    since = since[len(posted) :]
     yield "I8", "wins", rows, rows["contacts"] != n_contacts, "contacts", n_contacts, rows["contacts"]
     yield "I8", "wins", rows, rows["cum_rent_nano"] != rent, "cum_rent_nano", rent, rows["cum_rent_nano"]
+    yield "I8", "wins", rows, rows["since_last_s"] != since, "since_last_s", since, rows["since_last_s"]
 
 
 def budgets(books: Books) -> Breaks:

@@ -25,8 +25,16 @@ def sold(books: Books) -> Breaks:
     )
     row = of_auction.find(wins)
     is_sold = (row >= 0) & (auctions["sold"][row] == 1) if len(auctions) else np.zeros(len(wins), bool)
-    there = ~books.dropped(wins, "auctions")
-    yield "I6", "wins", wins, there & ~is_sold, "auction_id", "an auction row with sold = 1", "none"
+    missing = ~is_sold & ~books.dropped(wins, "auctions")
+    yield "I6", "wins", wins, missing, "auction_id", "an auction row with sold = 1", "none"
+    for field in ("publisher", "domain", "ts_ns", "person_key") if len(auctions) else ():
+        there = auctions[field][row]
+        other = (row >= 0) & (wins[field] != there)
+        if field == "person_key":  # the losers that an all-pay auction charges have shown nobody anything
+            other &= (wins["flags"] & m.FLAG_LOST) == 0
+            yield "I6", "wins", wins, other, field, "the person of its auction", "another"
+        else:
+            yield "I6", "wins", wins, other, field, there, wins[field]
     wins_of = np.bincount(row[row >= 0], minlength=len(auctions))
     yield "I6", "auctions", auctions, (auctions["sold"] == 1) & (wins_of == 0), "sold", "a win row", "none"
     if is_sold.any():
@@ -69,6 +77,9 @@ def bids_kept(books: Books) -> Breaks:
     win = Index(wins, by_slot=False).find(won)
     if len(wins):
         broken = (win >= 0) & (np.bincount(np.maximum(win, 0), minlength=len(wins))[win] == 1)
+        for field in ("campaign", "advertiser", "seat", "endpoint"):
+            there = wins[field][win]
+            yield "I6", "bids", won, broken & (won[field] != there), field, there, won[field]
         # in positions, and per click, a bid stands in the rent row as what it comes to there
         alike = ~np.isin(wins["price_rule"], (m.GSP, m.VCG)) & (wins["bill"] == m.BILL_IMPRESSION)
         broken &= alike[win] & (wins["bid_nano"][win] != won["net_nano"])

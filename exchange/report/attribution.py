@@ -31,7 +31,7 @@ NO_BIDS: Final = "cannot tell: the journal keeps no bids"
 # of each advertiser: money of known people through its campaigns here, through remote bidders, and of unknown people
 SPEND: Final = """SELECT advertiser, coalesce(sum(net_nano) FILTER (known AND local), 0),
   coalesce(sum(net_nano) FILTER (known AND NOT local), 0), coalesce(sum(net_nano) FILTER (NOT known), 0), count(*),
-  count(*) FILTER (converted)
+  count(DISTINCT rented), count(*) FILTER (converted)
 FROM facts WHERE named GROUP BY advertiser ORDER BY advertiser"""
 COLUMNS: Final = [
     Column("advertiser", "advertiser", "text", role="key"),
@@ -68,6 +68,7 @@ class Account(Struct):
     remote: float  # of it through remote bidders, whom no holdout binds
     unknown: float  # on unknown people, not in `spend`
     wins: int
+    rented: int  # known people it paid for
     linked: int  # conversions that came by signed link
     listed: int | None  # conversions in the file
     credited: int | None  # of them after a touch
@@ -101,7 +102,7 @@ def reckon(books: Books, conversions: Path | None = None, look_back: float = LOO
     ids = {text: number for kind, number, text in ledger.names.all() if kind == "advertiser"}
     touched = np.zeros(0, np.int64) if found is None else last_touch(touches, found, look_back)
     accounts = []
-    for name, local, remote, unknown, wins, linked in books.sql(SPEND):
+    for name, local, remote, unknown, wins, rented, linked in books.sql(SPEND):
         ident, spend = ids[name], money(local)
         mine = Groups(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(0, np.int64), 0)
         mine = groups.get(ident, mine)
@@ -117,8 +118,8 @@ def reckon(books: Books, conversions: Path | None = None, look_back: float = LOO
             effect = effect_of(each[~mine.held], each[mine.held], spend, credited)
             why = effect.why
         accounts.append(
-            Account(name, spend + money(remote), money(remote), money(unknown), wins, linked, listed, credited, clicked,
-                    why, effect)
+            Account(name, spend + money(remote), money(remote), money(unknown), wins, rented, linked, listed, credited,
+                    clicked, why, effect)
         )  # fmt: skip
     return Reckoning(accounts, found, touches, touched, groups, ids)
 
@@ -245,7 +246,7 @@ def held_row_of(account: Account) -> list[Cell]:
 def _tables(accounts: list[Account]) -> list[Table]:
     return [
         Table("advertisers", "Last touch and holdout, side by side", COLUMNS, [row_of(a) for a in accounts],
-              note="Last touch asks who saw an ad before he bought; the holdout asks who would have bought anyway."),
+              counts=[a.rented for a in accounts], note="Last touch asks who saw an ad before he bought; the holdout asks who would have bought anyway."),
         Table("groups", "The two groups", HELD, [held_row_of(a) for a in accounts], people="held",
               translate=["verdict"]),
     ]  # fmt: skip
@@ -296,7 +297,7 @@ def _charts(accounts: list[Account]) -> list[Chart]:
               Axis("conversions", "number"),
               Text("Of {name}, last touch credits {credited}; the holdout says that the ads caused {caused}.",
                    {"name": Amount(most.name, "text"), "credited": Amount(most.credited, "conversions"),
-                    "caused": Amount(most.effect.increment.value, "number")}), translate=False)
+                    "caused": Amount(most.effect.increment.value, "number")}), translate=False, of="groups")
     ]  # fmt: skip
 
 

@@ -18,7 +18,8 @@ BY: Final = DIMENSIONS
 SUMS: Final = """count(*) FILTER (billed), count(*) FILTER (billed AND own),
   coalesce(sum(net_nano), 0), coalesce(sum(net_nano) FILTER (own), 0),
   count(*) FILTER (seen), count(*) FILTER (seen AND own), count(DISTINCT rented), count(DISTINCT rented) FILTER (own)"""
-OWN_SPEND: Final = """SELECT own, coalesce(sum(net_nano), 0), count(*) FROM facts
+OWN_SPEND: Final = """SELECT own, coalesce(sum(net_nano), 0), count(*), count(DISTINCT rented)
+FROM facts
 WHERE named AND advertiser = '{name}' AND known AND local GROUP BY own"""
 COLUMNS: Final = [
     Column("spend", "spend", "money", "What buyers paid. Net of refunds.", "sum"),
@@ -60,10 +61,11 @@ def build(
                "refunds.", "1000 * sum(net) / count(seen), where not own", seen - own_seen),
         Figure("premium", "premium on own customers", premium, "ratio", "CPM of own customers / CPM of others: above "
                                                                         "1, "
-               "one's own customers are the dearer ones.", "own_cpm / cpm", seen),
+               "one's own customers are the dearer ones.", "own_cpm / cpm", seen, people=own_people),
         Figure("premium_same", "the same, advertiser by advertiser", same, "ratio", "Spend on own customers over what "
                "as many ads cost the same advertisers for others: an advertiser who pays much for everybody does not "
-               "count as a premium.", "sum(own_spend) / sum(own_seen * cpm of the advertiser's others)", own_seen),
+               "count as a premium.", "sum(own_spend) / sum(own_seen * cpm of the advertiser's others)", own_seen,
+               people=own_people),
     ]  # fmt: skip
     tables = [_table(books, by or ("advertiser",))]
     if halves:
@@ -85,17 +87,19 @@ def split_of(books: Books, found: Reckoning, account: Account) -> list[tuple[str
     if own is None:
         return []
     name = account.name.replace("'", "''")
-    spent = {bool(flag): (money(nano), rows) for flag, nano, rows in books.sql(OWN_SPEND.format(name=name))}
+    found_spent = books.sql(OWN_SPEND.format(name=name))
+    spent = {bool(flag): (money(nano), rows, rented) for flag, nano, rows, rented in found_spent}
     each, counted = per_person(groups, found.conversions, found.ids[account.name])
     halves = []
     for whom, mask in (("own customers", own), ("others", ~own)):
         people = groups.person[mask]
         theirs = counted & np.isin(found.conversions.person, people)
         credited = int(np.count_nonzero(theirs & (found.touched >= 0)))
-        spend, rows = spent.get(whom == "own customers", (0.0, 0))
+        spend, rows, rented = spent.get(whom == "own customers", (0.0, 0, 0))
         effect = effect_of(each[mask & ~groups.held], each[mask & groups.held], spend, credited)
         listed = int(np.count_nonzero(theirs))
-        halves.append((whom, Account(account.name, spend, 0.0, 0.0, rows, 0, listed, credited, 0, effect.why, effect)))
+        half = Account(account.name, spend, 0.0, 0.0, rows, rented, 0, listed, credited, 0, effect.why, effect)
+        halves.append((whom, half))
     return halves
 
 
@@ -138,7 +142,7 @@ def _halves(halves: list[tuple[str, Account]]) -> Table:
         assert account.effect is not None
         rows.append([row[0], whom, *row[1:], account.effect.held, WHY[account.why]])
     return Table("caused", "What it brought: own customers and others", columns, rows, people="held",
-                 note="Own customers buy without an ad as well: last touch credits the ad with it, the holdout does "
+                 counts=[account.rented for _, account in halves], note="Own customers buy without an ad as well: last touch credits the ad with it, the holdout does "
                       "not.",
                  translate=["whom", "verdict"])  # fmt: skip
 
@@ -154,11 +158,11 @@ def _answers(
     told = [
         Text("{own} of {all} people rented were customers already: {share} of the spend, {x}.",
              {"own": Amount(own_people, "count"), "all": Amount(people, "count"),
-              "share": Amount(ratio(own_spend, spend), "share"), "x": Amount(own_spend, "money")})
+              "share": Amount(ratio(own_spend, spend), "share"), "x": Amount(own_spend, "money")}, people=own_people)
     ]  # fmt: skip
     if premium is not None:
         told.append(Text("An ad for one of them costs {x} times one for somebody else.",
-                         {"x": Amount(premium, "number")}))  # fmt: skip
+                         {"x": Amount(premium, "number")}, people=own_people))  # fmt: skip
     return [Answer(question, told), Answer("What did that bring?", _brought(halves, found))]
 
 
@@ -179,35 +183,36 @@ def _brought(halves: list[tuple[str, Account]], found: Reckoning) -> list[Text]:
             "icpa": Amount(effect.icpa, "money"), "needed": Amount(needed(effect), "people"),
             "held": Amount(effect.held, "people"),
         }  # fmt: skip
+        few = min(n for n in (effect.held, account.rented) if n) if account.rented else effect.held
         if effect.why == "told":
             told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused {caused} "
                              "at "
-                             "{icpa}.", amounts))  # fmt: skip
+                             "{icpa}.", amounts, few))  # fmt: skip
         elif effect.why == "fewer":
             told.append(
-                Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts)
+                Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts, few)
             )
         else:
             told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; whether the ads caused "
                              "any "
-                             "cannot be told with {held} held out.", amounts))  # fmt: skip
+                             "cannot be told with {held} held out.", amounts, few))  # fmt: skip
     return told
 
 
 def _charts(books: Books) -> list[Chart]:
     rows = books.sql(
-        "SELECT advertiser, coalesce(sum(net_nano) FILTER (own), 0), coalesce(sum(net_nano) FILTER (NOT own), 0) "
-        "FROM facts GROUP BY advertiser ORDER BY sum(net_nano) DESC, advertiser LIMIT 8"
+        "SELECT advertiser, coalesce(sum(net_nano) FILTER (own), 0), coalesce(sum(net_nano) FILTER (NOT own), 0), "
+        "count(DISTINCT rented) FILTER (own) FROM facts GROUP BY advertiser ORDER BY sum(net_nano) DESC, advertiser LIMIT 8"
     )
     if not rows:
         return []
-    own = Series("own customers", [Point(name, money(nano)) for name, nano, _ in rows])
-    others = Series("others", [Point(name, money(nano)) for name, _, nano in rows])
+    own = Series("own customers", [Point(name, money(nano), people=few) for name, nano, _, few in rows])
+    others = Series("others", [Point(name, money(nano), people=few) for name, _, nano, few in rows])
     share = ratio(sum(p.y for p in own.points), sum(p.y for p in (*own.points, *others.points)))
     return [
         Chart("spend", "Spend on own customers and on others", "bars", [own, others], Axis("advertiser", "text"),
               Axis("spend", "money"), Text("Of the spend shown, {share} is on own customers.",
-                                           {"share": Amount(share, "share")}), translate=False)
+                                           {"share": Amount(share, "share")}), translate=False, of="by_advertiser")
     ]  # fmt: skip
 
 

@@ -202,6 +202,7 @@ def table_of(cells: Cells, found: Fit | None) -> Table:
         Column("spend", "spend", "money", "What they cost. Net of refunds.", "sum"),
     ]  # fmt: skip
     rows: list[list[Cell]] = []
+    people = []  # each n-th contact is one customer's
     first = 1
     for last in BINS:
         at = [ix for ix, n in enumerate(cells.n) if first <= n <= last]
@@ -211,13 +212,14 @@ def table_of(cells: Cells, found: Fit | None) -> Table:
         first = last + 1
         if not contacts:
             continue
+        people.append(max(cells.contacts[ix] for ix in at))
         seen = rate_interval(clicks, contacts, 1 - clicks / contacts if clicks < contacts else 1.0)
         fitted = None
         if found:
             fitted = sum(cells.contacts[ix] * response(found.first, found.fade, cells.n[ix]) for ix in at) / contacts
         rows.append([name, contacts, spend / contacts, clicks, seen.value, seen.low, min(1.0, seen.high), fitted,
                      ratio(spend, clicks), spend])  # fmt: skip
-    return Table("nth", "By number of the contact", columns, rows, people="", total=True)
+    return Table("nth", "By number of the contact", columns, rows, total=True, counts=people)
 
 
 def _groups(books: Books, by: tuple[str, ...], worth: float | None) -> Table:
@@ -288,7 +290,7 @@ def _charts(cells: Cells, found: Fit | None, worth: float | None) -> list[Chart]
     for n, contacts, clicks in zip(cells.n, cells.contacts, cells.clicks, strict=True):
         if n <= most[-1]:
             around = rate_interval(clicks, contacts, 1 - clicks / contacts if clicks < contacts else 1.0)
-            seen.append(Point(float(n), around.value, around.low, min(1.0, around.high)))
+            seen.append(Point(float(n), around.value, around.low, min(1.0, around.high), contacts))
     series, marks = [Series("observed", seen)], []
     amounts = {"first": Amount(seen[0].y, "share"), "last": Amount(seen[-1].y, "share"), "n": Amount(most[-1], "count")}
     if found:

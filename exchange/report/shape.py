@@ -72,6 +72,7 @@ class Text(Struct, frozen=True):
 
     template: str
     amounts: dict[str, Amount] = {}
+    people: int | None = None  # how few people it speaks of, where it is not about all
 
 
 class Answer(Struct, frozen=True):
@@ -120,7 +121,8 @@ class Table(Struct, frozen=True):
     """Rows under columns.
 
     `people` is the key of the column that counts the people of a row ("" = rows are not groups of people): rows with
-    few people are joined when the report is exported. `translate` names key columns whose cells are texts of ours.
+    few people are joined when the report is exported. `counts` has the people behind each row where no column says
+    them. `translate` names key columns whose cells are texts of ours.
     """
 
     key: str
@@ -131,6 +133,7 @@ class Table(Struct, frozen=True):
     people: str = ""
     total: bool = False  # show the sum under the rows
     translate: list[str] = []
+    counts: list[int] = []
 
 
 class Axis(Struct, frozen=True):
@@ -148,6 +151,7 @@ class Point(Struct, frozen=True):
     y: float
     low: float | None = None
     high: float | None = None
+    people: int | None = None  # how few people it speaks of, where it is not about all
 
 
 class Series(Struct, frozen=True):
@@ -169,7 +173,8 @@ class Chart(Struct, frozen=True):
 
     `kind` is "bars" (groups side by side), "steps" (a waterfall: the first bar stands, each further one takes its y
     off), "line", or "lorenz" (x and y from 0 to 1, beside the diagonal). `translate`: names on the x axis and of the
-    series are texts of ours, not of the ledger.
+    series are texts of ours, not of the ledger. `of` is the key of the table whose rows its points are ("" = none),
+    named as in the first column: those of few people are not exported.
     """
 
     key: str
@@ -181,6 +186,7 @@ class Chart(Struct, frozen=True):
     alt: Text
     marks: list[Mark] = []
     translate: bool = True
+    of: str = ""
 
 
 class Report(Struct, frozen=True):

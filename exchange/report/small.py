@@ -1,10 +1,11 @@
 """Small cells: what a report says of few people is not exported, so that nobody is found in it."""
 
+from itertools import combinations
 from typing import Final
 
 from msgspec.structs import replace
 
-from exchange.report.shape import Cell, Column, Figure, Report, Table
+from exchange.report.shape import Amount, Cell, Chart, Column, Figure, Report, Series, Table, Text
 
 SMALL_CELL: Final = 10  # people; groups with fewer are joined when a report is exported
 OTHERS: Final = "others"
@@ -14,16 +15,47 @@ def suppress(report: Report, people: int = SMALL_CELL) -> Report:
     """The report with every group of fewer than `people` people joined into "others"; 0 leaves it as it is.
 
     A group's row stays with "<10" as its number of people and nothing else; its money is in the row "others". So
-    that no difference to the total gives a small group away, the smallest group that is not small joins them too:
-    "others" always holds at least `people` people, or is the whole table.
+    that no difference to a total gives a small group away, neither to that of the table nor to one that the same
+    report has with fewer dimensions, the smallest groups that are not small join them: wherever a total can be had,
+    at least `people` people in two groups are missing, or all of it is. Sentences and points of charts about fewer
+    people are left out.
     """
     if not people:
         return report
     return replace(
         report,
         figures=[_figure(figure, people) for figure in report.figures],
-        tables=[joined(table, people) for table in report.tables],
+        tables=(tables := [joined(table, people) for table in report.tables]),
+        charts=[_chart(chart, tables, people) for chart in report.charts],
+        answers=[
+            replace(answer, sentences=[_sentence(text, people) for text in answer.sentences])
+            for answer in report.answers
+        ],
     )
+
+
+def _sentence(text: Text, people: int) -> Text:
+    if not text.people or text.people >= people:
+        return text
+    return Text("That is about fewer than {n} people, so it is not told.", {"n": Amount(people, "people")})
+
+
+def _chart(chart: Chart, tables: list[Table], people: int) -> Chart:
+    """A chart without the points of few people, and without those of the rows that a table masks."""
+    table = next((table for table in tables if table.key == chart.of), None)
+    masked = set[str]()
+    if table is not None:
+        at = _marker(table)
+        masked = {str(row[0]) for row in table.rows if str(row[at]) in (OTHERS, f"<{people}")}
+    series = [
+        Series(each.name, [p for p in each.points if str(p.x) not in masked and not 0 < (p.people or people) < people])
+        for each in chart.series
+    ]
+    left_out = sum(len(each.points) for each in chart.series) - sum(len(each.points) for each in series)
+    if not left_out:
+        return chart
+    alt = Text("Points about fewer than {n} people are left out.", {"n": Amount(people, "people")})
+    return replace(chart, series=series, alt=alt)
 
 
 def _figure(figure: Figure, people: int) -> Figure:
@@ -34,22 +66,65 @@ def _figure(figure: Figure, people: int) -> Figure:
 
 def joined(table: Table, people: int = SMALL_CELL) -> Table:
     """A table whose small groups are joined; itself where it has none or its rows are not groups of people."""
-    if not table.people:
-        return table
-    at = [column.key for column in table.columns].index(table.people)
-    small = {ix for ix, row in enumerate(table.rows) if 0 < _number(row[at]) < people}
+    counts = _counts(table)
+    small = {ix for ix, fewest in enumerate(counts) if 0 < fewest < people}
     if not small:
         return table
-    large = sorted(
-        (ix for ix, row in enumerate(table.rows) if _number(row[at]) >= people),
-        key=lambda ix: (_number(table.rows[ix][at]), ix),
-    )
-    hidden = small | set(large[:1])
+    hidden, at = _hidden(table, counts, small, people), _marker(table)
     rows = [
         _masked(table, row, at, f"<{people}" if ix in small else OTHERS) if ix in hidden else row
         for ix, row in enumerate(table.rows)
     ]
     return replace(table, rows=[*rows, sum_row(table, [table.rows[ix] for ix in sorted(hidden)], OTHERS)])
+
+
+def _counts(table: Table) -> list[float]:
+    """The people behind each row; where a table counts them in two ways the fewer, but for none. [] = rows are not
+    groups of people."""
+    found = [table.counts] if table.counts else []
+    if table.people:
+        at = [column.key for column in table.columns].index(table.people)
+        found.append([_number(row[at]) for row in table.rows])
+    return [min((n for n in each if n > 0), default=0.0) for each in zip(*found, strict=True)]
+
+
+def _marker(table: Table) -> int:
+    """The column that says of a masked row that it has few people: that of people, else the first that is no name."""
+    keys = [column.key for column in table.columns]
+    if table.people:
+        return keys.index(table.people)
+    return next(ix for ix, column in enumerate(table.columns) if column.role != "key")
+
+
+def _hidden(table: Table, counts: list[float], small: set[int], people: int) -> set[int]:
+    """The rows to mask: the small ones, and the smallest others with which they hide in every total there may be.
+
+    A total is that over the rows which agree in some of the keys; where one of them is masked, so are enough that
+    they are two at least and hold `people` people.
+    """
+    keys = [ix for ix, column in enumerate(table.columns) if column.role == "key"]
+    groups: list[list[int]] = []
+    for size in range(max(len(keys), 1)):
+        for some in combinations(keys, size):
+            parts: dict[tuple[Cell, ...], list[int]] = {}
+            for ix, row in enumerate(table.rows):
+                parts.setdefault(tuple(row[key] for key in some), []).append(ix)
+            groups += [sorted(part, key=lambda ix: (counts[ix], ix)) for part in parts.values()]
+    large = [ix for ix in sorted(range(len(counts)), key=lambda ix: (counts[ix], ix)) if counts[ix] >= people]
+    hidden, before = small | set(large[:1]), -1
+    while len(hidden) > before:
+        before = len(hidden)
+        for group in groups:
+            mine = [ix for ix in group if ix in hidden]
+            missing = sum(counts[ix] for ix in mine)
+            for ix in group:
+                if not mine or (len(mine) > 1 and missing >= people):
+                    break
+                if ix not in hidden and counts[ix] > 0:
+                    hidden.add(ix)
+                    mine.append(ix)
+                    missing += counts[ix]
+    return hidden
 
 
 def _masked(table: Table, row: list[Cell], at: int, people: str) -> list[Cell]:

@@ -3,6 +3,11 @@
 from typing import Final
 
 WORDS: Final[dict[str, str]] = {
+    # small cells
+    "Points about fewer than {n} people are left out.": "Les points sur moins de {n} personnes sont omis.",
+    "That is about fewer than {n} people, so it is not told.": (
+        "Cela concerne moins de {n} personnes et n'est donc pas dit."
+    ),
     # units
     "{currency}": "{currency}",
     "{currency} per 1,000 ads": "{currency} les 1 000 publicités",

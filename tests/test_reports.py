@@ -383,6 +383,7 @@ def test_by_advertiser_customers_add_up_and_in_no_other_way(mixed: Books) -> Non
 
 def test_the_summary_says_how_much_of_a_month_it_has(mixed: Books) -> None:
     """Less than a month: the hours are told; a month or more: they are not. Both languages."""
+
     def told(seed: Books, lang: str = "en") -> str:
         return screen.render(command.build("summary", seed), lang).replace("\n  ", " ")
 

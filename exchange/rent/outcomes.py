@@ -35,9 +35,7 @@ def outcomes_of(wins: Columns, events: Columns) -> Outcomes:
     """What became of the wins of a ledger, from its events."""
     wins.load(*WIN_COLUMNS, "buyer_total_nano")
     n = len(wins)
-    found = Outcomes(
-        np.zeros(n, np.uint32), np.full(n, NEVER, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint32)
-    )
+    found = Outcomes(np.zeros(n, np.uint32), np.full(n, NEVER, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint32))
     events.load(*EVENT_COLUMNS)
     theirs = events.spans()
     for worker, w in wins.spans().items():

@@ -88,7 +88,7 @@ class Seller:
             client = await Client().connect(address)
             while True:
                 await self._step(client)
-                await asyncio.sleep(0.002)  # the books of a hundred lives are reconciled a hundred times
+                await asyncio.sleep(0.004)  # the books of a hundred lives are reconciled a hundred times
 
     async def _step(self, client: Client) -> None:
         self.n += 1
@@ -156,7 +156,7 @@ def exchange(folder: Path) -> Iterator[Any]:
 
 def lived(seller: Seller, pid: int, address: str, folder: Path, draw: random.Random, life: int) -> None:
     """Load an exchange and kill it: after a random time, soon after it began to seal, or after it sealed a file."""
-    wait_s, until = draw.uniform(0.02, 1.2), lambda: True
+    wait_s, until = draw.uniform(0.02, 0.8), lambda: True
     if life % 5 == 4:
         done = len(mf.read(folder).files)
         wait_s, until = draw.uniform(0.0, 0.4), lambda: len(mf.read(folder).files) > done
@@ -199,7 +199,7 @@ def killed_under_load(folder: Path, times: int, seed: int) -> dict[str, int]:
             result = reconcile(ledger)
             assert (result.count, result.differences) == (0, []), life
             assert seller.missing(ledger) == [] == ledger.gaps(), life
-            if life % 8 == 7:
+            if life % 6 == 5:
                 found["files"] += len(ledger.manifest.files)
                 compact(ledger_folder)
         assert seller is not None

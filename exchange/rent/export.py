@@ -60,7 +60,8 @@ def export(ledger: Ledger, folder: Path, format: str = "parquet", streams: Seque
         con.register("tidy", columns)
         try:
             con.execute(
-                f"CREATE OR REPLACE TEMP TABLE texts AS SELECT {', '.join(lists)}", [one.texts for one in texts.values()]
+                f"CREATE OR REPLACE TEMP TABLE texts AS SELECT {', '.join(lists)}",
+                [one.texts for one in texts.values()],
             )
             replace = f"REPLACE ({', '.join(shown)})" if shown else ""
             con.execute(

@@ -49,11 +49,11 @@ def _plan(stream: str) -> list[_Sized]:
     for size in _SIZES:
         stored = [name for name in STORED[stream] if name in (dtype.names or ()) and dtype[name].itemsize == size]
         added = [name for name in DERIVED[stream] if dtype[name].itemsize == size]
-        places = [
+        take, add = (
             np.array([int(dtype.fields[name][1]) // size for name in names], np.int64)  # type: ignore[index]
             for names in (stored, added)
-        ]
-        plan.append(_Sized(stored, added, *places, np.array([dtype[name].kind == "i" for name in added], np.bool_)))
+        )
+        plan.append(_Sized(stored, added, take, add, np.array([dtype[name].kind == "i" for name in added], np.bool_)))
     return plan
 
 
@@ -146,10 +146,10 @@ def _take(rows, take, out, at, add, signed, sums):  # type: ignore[no-untyped-de
 def _first_odd(table, eights, twos, ones):  # type: ignore[no-untyped-def]
     """The first win whose amounts are not those of its fee set: 16 * row + 0 (total) or 1 + party; -1 = none."""
     parties = np.zeros(_N_PARTIES, np.int64)
-    fees, flags, clearing, total = -1, 0, np.int64(0), np.int64(0)
+    fees, flags, clearing, total = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
     for i in range(eights.shape[0]):
-        price, which, data = np.int64(eights[i, _CLEARING_AT]), np.int64(twos[i, _FEES_AT]), ones[i, _FLAGS_AT]
-        data &= mk.FLAG_DATA
+        price, which = np.int64(eights[i, _CLEARING_AT]), np.int64(twos[i, _FEES_AT])
+        data = np.int64(ones[i, _FLAGS_AT]) & mk.FLAG_DATA
         if which != fees or data != flags or price != clearing:  # runs of equal prices are usual at floors
             fees, flags, clearing = which, data, price
             total = total_of(table[fees], clearing)

@@ -182,7 +182,7 @@ def _payloads(chain: Chain) -> Iterator[NDArray[np.uint8]]:
     """The verified bytes of each block of a segment, in one buffer after another."""
     buffer = np.empty(max(block.size for _, block in chain.blocks), np.uint8)
     for ix, (_, block) in enumerate(chain.blocks):
-        chain.read_into(ix, memoryview(buffer[: block.size]))
+        chain.read_into(ix, memoryview(buffer[: block.size]))  # type: ignore[arg-type]
         yield buffer[: block.size]
 
 

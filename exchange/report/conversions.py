@@ -96,7 +96,9 @@ def read_conversions(path: Path, key: bytes, advertisers: dict[str, int]) -> Con
         if len(ids) > ROWS_MAX:
             raise PeopleError(f"{where}: more than {ROWS_MAX} rows")
     if not where_of:
-        raise PeopleError(f"{path}: is empty: expected a first line with advertiser, time and one of {', '.join(PERSON)}")
+        raise PeopleError(
+            f"{path}: is empty: expected a first line with advertiser, time and one of {', '.join(PERSON)}"
+        )
     rows = np.zeros(len(ids), [("advertiser", "i8"), ("person", "u8"), ("ts_ns", "i8")])
     rows["advertiser"], rows["person"], rows["ts_ns"] = ids, people, times
     once = np.unique(rows)

@@ -167,7 +167,8 @@ def as_data(report: Report, lang: str = "en") -> dict[str, Any]:
         ],
         "figures": {
             f.key: {"value": f.value, "rows": f.rows,
-                    "unit": unit("people" if f.people is not None and isinstance(f.value, str) else f.unit), "title": words.say(f.title),
+                    "unit": unit("people" if f.people is not None and isinstance(f.value, str) else f.unit),
+                    "title": words.say(f.title),
                     "definition": words.say(f.definition), "formula": f.formula}
             | ({} if f.low is None else {"low": f.low, "high": f.high})
             for f in report.figures

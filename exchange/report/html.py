@@ -54,7 +54,8 @@ tr.sum th,tr.sum td{font-weight:600;border-top:2px solid var(--soft)}
 print-color-adjust:exact;-webkit-print-color-adjust:exact}
 td{white-space:nowrap}
 @media screen and (max-width:48rem){td{white-space:normal}table,tbody,tr,td,tbody th{display:block;width:auto}
-thead{display:none}tr{border-bottom:1px solid var(--line);padding:.5rem 0}th,td{border:0;padding:.12rem 0}tbody th{font-weight:600}
+thead{display:none}
+tr{border-bottom:1px solid var(--line);padding:.5rem 0}th,td{border:0;padding:.12rem 0}tbody th{font-weight:600}
 td::before{content:attr(data-head);float:left;color:var(--soft);padding-right:.8rem;text-align:left;max-width:62%}
 td::after{content:"";display:block;clear:both}td.none{display:none}tr.sum th,tr.sum td{border:0}}
 @media print{:root{--ink:#000;--soft:#444;--paper:#fff;--card:#fff;--line:#bbb}body{max-width:none;padding:0;

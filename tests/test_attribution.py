@@ -85,6 +85,7 @@ def test_people_of_a_file_are_keyed_with_the_salt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("", "c.csv: is empty: expected a first line with advertiser, time and one of user_id, email, sha256"),
         ("user_id,time\nu1,2026-01-05\n", "c.csv:1: columns user_id, time: expected advertiser, time and one of"),
         ("advertiser,user_id,email,time\n", "expected advertiser, time and one of user_id, email, sha256"),
         ("advertiser,user_id,time\nA,u1\n", "c.csv:2: 2 cells: expected advertiser, user_id, time"),

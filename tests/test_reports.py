@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange import simulate
+from exchange.__main__ import main
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.report import command, screen
@@ -399,6 +400,16 @@ def test_the_summary_says_how_much_of_a_month_it_has(mixed: Books) -> None:
     assert f"la part d'un mois que ce registre contient : de {first:%Y-%m-%d %H:%M:%S} à " in told(short, "fr")
 
 
+def test_help_names_the_options_of_every_report(capsys: pytest.CaptureFixture[str],
+                                                monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    """A per cent sign in an option's words is a per cent sign."""
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as caught:
+        main(["report", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert caught.value.code == 0 and all(a.help in told for own in OPTIONS.values() for a in own)
+
+
 def test_json_of_the_summary_is_for_machines(mixed: Books) -> None:
     """Figures by key with value, unit and rows; tables as rows of keys."""
     data = json.loads(command.shown(command.build("summary", mixed), "json"))
@@ -406,7 +417,8 @@ def test_json_of_the_summary_is_for_machines(mixed: Books) -> None:
     assert data["figures"]["fill"]["unit"] == "0-1" and 0 < data["figures"]["fill"]["value"] <= 1
     assert set(data["tables"]["split"]["rows"][0]) == {"advertiser", "spend", "seen", "cpm", "people", "customers",
                                                        "rent", "contacts", "twice", "own_customers", "own_share",
-                                                       "clicks", "conversions", "wins", "own_spend", "known"}  # fmt: skip
+                                                       "clicks", "conversions", "wins", "own_spend",
+                                                       "known"}  # fmt: skip
     assert len(data["answers"]) == 4 and all(answer["sentences"] for answer in data["answers"])
 
 

@@ -173,6 +173,9 @@ def test_export_is_tidy_and_knows_nobody(tmp_path, format):
     assert there == [of[int(serial)] for serial in events["serial"]]
     with pytest.raises(LedgerError, match="is there already"):
         rentier("export", folder, tmp_path / "out", "--format", format)
+    with pytest.raises(LedgerError, match="is a ledger: expected a folder of its own"):
+        rentier("export", folder, folder, "--format", format)
+    assert not (Path(folder) / f"wins.{format}").exists()
     with (tmp_path / "out" / f"wins.{format}").open("rb") as file:
         assert int(keys.max()).to_bytes(8, "little") not in file.read() or keys.max() < 100
 

@@ -67,6 +67,8 @@ def test_json_and_csv_print_everything_exactly(books: Path, capsys: pytest.Captu
 def test_views_lists_every_column_with_unit_and_meaning(books: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sql", str(books), "--views"]) == 0
     text = capsys.readouterr().out
+    assert main(["sql", "--views"]) == 0 and capsys.readouterr().out == text
+    assert main(["sql"]) == 2 and "expected the folder of a ledger and a query" in capsys.readouterr().err
     ledger, columns = Ledger(books), 0
     for part in text.split("\n\n")[:-1]:
         names = [row[0] for row in ledger.sql(f"describe {part.partition(':')[0]}").rows]

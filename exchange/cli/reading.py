@@ -73,7 +73,8 @@ def _add_report(sub: argparse.ArgumentParser) -> None:
         whose = ", ".join(name for name, own in OPTIONS.items() if argument in own)
         flag = f"--{argument.name.replace('_', '-')}"
         sub.add_argument(flag, type=str if argument.file else float, dest=f"own_{argument.name}",
-                         metavar="FILE" if argument.file else "N", help=f"{whose}: {argument.help}".replace("%", "%%"))  # fmt: skip
+                         metavar="FILE" if argument.file else "N",
+                         help=f"{whose}: {argument.help}".replace("%", "%%"))  # fmt: skip
 
 
 def _report(args: argparse.Namespace) -> int:

@@ -166,7 +166,9 @@ def as_data(report: Report, lang: str = "en") -> dict[str, Any]:
             for a in report.answers
         ],
         "figures": {
-            f.key: {"value": f.value, "unit": unit("people" if f.people and isinstance(f.value, str) else f.unit), "rows": f.rows, "title": words.say(f.title),
+            f.key: {"value": f.value, "rows": f.rows,
+                    "unit": unit("people" if f.people is not None and isinstance(f.value, str) else f.unit),
+                    "title": words.say(f.title),
                     "definition": words.say(f.definition), "formula": f.formula}
             | ({} if f.low is None else {"low": f.low, "high": f.high})
             for f in report.figures

@@ -42,7 +42,7 @@ def render(report: Report, lang: str = "en") -> str:
         for series in chart.series:
             for p in series.points:
                 x = words.say(p.x) if chart.translate and isinstance(p.x, str) else p.x
-                row(words.say(series.name) if chart.translate else series.name, x, p.y, p.low, p.high)
+                row(words.say(series.name), x, p.y, p.low, p.high)
     return out.getvalue()
 
 

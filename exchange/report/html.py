@@ -53,7 +53,8 @@ tr.sum th,tr.sum td{font-weight:600;border-top:2px solid var(--soft)}
 .bar{display:block;height:.35rem;margin-top:.2rem;background:var(--s0);border-radius:2px;margin-left:auto;
 print-color-adjust:exact;-webkit-print-color-adjust:exact}
 td{white-space:nowrap}
-@media screen and (max-width:48rem){td{white-space:normal}table,tbody,tr,td,tbody th{display:block;width:auto}thead{display:none}
+@media screen and (max-width:48rem){td{white-space:normal}table,tbody,tr,td,tbody th{display:block;width:auto}
+thead{display:none}
 tr{border-bottom:1px solid var(--line);padding:.5rem 0}th,td{border:0;padding:.12rem 0}tbody th{font-weight:600}
 td::before{content:attr(data-head);float:left;color:var(--soft);padding-right:.8rem;text-align:left;max-width:62%}
 td::after{content:"";display:block;clear:both}td.none{display:none}tr.sum th,tr.sum td{border:0}}
@@ -62,7 +63,9 @@ font-size:9.5pt;line-height:1.35}article,figure,tr{break-inside:avoid}h2,thead{b
 .answers{grid-template-columns:1fr 1fr}figure{max-width:19rem}.figures{grid-template-columns:repeat(4,1fr);gap:.4rem}
 .figures article{padding:.35rem .5rem}.figures summary{display:none}.figures p,
 .figures code{font-size:7.5pt}.answers{gap:.4rem}.figures p.value{font-size:1.1rem}
-dl{columns:2}dt{break-after:avoid}.scroll{overflow:visible}table{font-size:7pt}th,td{padding:.2rem .25rem}details::details-content{content-visibility:visible;height:auto}
+dl{columns:2}dt{break-after:avoid}.scroll{overflow:visible}table{font-size:7pt}th,td{padding:.2rem .25rem}
+details::details-content{content-visibility:visible;
+height:auto}
 rect,.legend i{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """
 
@@ -151,8 +154,8 @@ def _table(table: Table, words: Words) -> str:
     for row in rows:
         parts.append(f"<tr>{''.join(_cells(table, row, words, digits, tops))}</tr>")
     if table.total and len(table.rows) > 1:
-        cells = _cells(table, [total[ix] for ix in keep], words, digits, [0.0] * len(tops))
-        parts.append(f'<tr class="sum">{"".join(cells)}</tr>')
+        summed = _cells(table, [total[ix] for ix in keep], words, digits, [0.0] * len(tops))
+        parts.append(f'<tr class="sum">{"".join(summed)}</tr>')
     parts.append("</tbody></table></div>")
     if len(table.rows) > LISTED:
         more = say("... and {n} more").format(n=words.number(len(table.rows) - LISTED, "count"))

@@ -272,7 +272,7 @@ def _answers(cells: Cells, found: Fit | None, worth: float | None, books: Books)
                   amounts)
     ]  # fmt: skip
     if found.fade_range.low <= 1.0 <= found.fade_range.high:
-        told.append(Text("That is no more than a guess: whether response fades at all cannot be told from {n}.",
+        told.append(Text("That is no more than a guess: whether response fades at all cannot be told from {n} clicks.",
                          {"n": Amount(sum(cells.clicks), "clicks")}))  # fmt: skip
     seen, even, _ = rerented(books)
     if seen is not None and even is not None:

@@ -138,7 +138,7 @@ def draw(chart: Chart, words: Words) -> list[str]:
     lines = [words.say(chart.title)]
     for series in chart.series:
         if series.points:
-            name = words.say(series.name) if chart.translate else series.name
+            name = words.say(series.name)
             curve = chart.kind in ("line", "lorenz")
             lines += _curve(chart, series, name, words) if curve else _bars(chart, series, name, words)
     lines += [f"  {words.say(mark.title)}: {words.number(mark.x, chart.x.unit)}" for mark in chart.marks]

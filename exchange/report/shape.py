@@ -101,8 +101,8 @@ class Column(Struct, frozen=True):
     """One column of a table.
 
     `role` says what a sum over rows is: "key" names the group, "sum" adds up, "ratio" is `times` x sum(over) /
-    sum(under) of two other columns by key, "" exists per row only (distinct people, a median). `aside`: only for CSV and
-    JSON, as what a ratio is made of; a page has no room for it.
+    sum(under) of two other columns by key, "" exists per row only (distinct people, a median). `aside`: only for CSV
+    and JSON, as what a ratio is made of; a page has no room for it.
     """
 
     key: str
@@ -172,9 +172,9 @@ class Chart(Struct, frozen=True):
     """A drawing of series over two axes, with words for those who cannot see it (`alt`).
 
     `kind` is "bars" (groups side by side), "steps" (a waterfall: the first bar stands, each further one takes its y
-    off), "line", or "lorenz" (x and y from 0 to 1, beside the diagonal). `translate`: names on the x axis and of the
-    series are texts of ours, not of the ledger. `of` is the key of the table whose rows its points are ("" = none),
-    named as in the first column: those of few people are not exported.
+    off), "line", or "lorenz" (x and y from 0 to 1, beside the diagonal). `translate`: names on the x axis are texts of
+    ours, not of the ledger; names of series always are. `of` is the key of the table whose rows its points are ("" =
+    none), named as in the first column: those of few people are not exported.
     """
 
     key: str

@@ -43,7 +43,7 @@ def _legend(chart: Chart, words: Words) -> str:
     if len(chart.series) < 2:
         return ""
     names = (
-        f'<li><i class="s{k % COLOURS}"></i>{escape(printable(_said(chart, s.name, words)))}</li>'
+        f'<li><i class="s{k % COLOURS}"></i>{escape(printable(words.say(s.name)))}</li>'
         for k, s in enumerate(chart.series)
     )
     return f'<ul class="legend">{"".join(names)}</ul>'

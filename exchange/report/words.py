@@ -76,8 +76,8 @@ def texts_of(report: Report) -> set[str]:
         found |= {chart.title, chart.x.title, chart.y.title, *(mark.title for mark in chart.marks)}
         found |= {UNITS[chart.x.unit].text, UNITS[chart.y.unit].text}
         told.append(chart.alt)
+        found |= {series.name for series in chart.series}
         if chart.translate:
-            found |= {series.name for series in chart.series}
             found |= {point.x for series in chart.series for point in series.points if isinstance(point.x, str)}
     return {text for text in found | {text.template for text in told} if any(c.isalpha() for c in text)}
 

@@ -61,8 +61,8 @@ WORDS: Final[dict[str, str]] = {
     "Spend per click, over all contacts. Net of refunds.": (
         "Dépense par clic, sur tous les contacts. Net des remboursements."
     ),
-    "That is no more than a guess: whether response fades at all cannot be told from {n}.": (
-        "Ce n'est qu'une supposition : si la réponse faiblit, on ne peut le dire avec {n}."
+    "That is no more than a guess: whether response fades at all cannot be told from {n} clicks.": (
+        "Ce n'est qu'une supposition : si la réponse faiblit, on ne peut le dire avec {n} clics."
     ),
     "The curve assumes that every person responds alike and that each contact keeps the same share of the response "
     "before it. People differ: who is met often may like or dislike ads more than others, and the curve takes that for "

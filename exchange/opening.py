@@ -80,6 +80,7 @@ def meta_of(venue: Venue, budgets: dict[str, int] | None = None) -> dict[str, An
         "currency": config.exchange.currency,
         "journal": config.exchange.journal,
         "seed": config.exchange.seed,
+        "own_always": sorted(a.name for a in config.advertiser if a.own_list or a.own_share),
         "fees": msgspec.to_builtins(config.fees),
         "auction_format": config.auction.format,
         "endpoints": [endpoint.name for endpoint in config.endpoint],

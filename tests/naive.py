@@ -80,7 +80,9 @@ class Naive(Life):
     @staticmethod
     def nano(plain: float | None, rate: Fraction) -> int:
         """A budget in the ledger's currency."""
-        return mk.BUDGET_MAX_NANO if plain is None else int(Fraction(repr(plain)) * 10**9 * rate)
+        if plain is None or rate == 1:
+            return mk.BUDGET_MAX_NANO if plain is None else round(plain * 1e9)
+        return int(Fraction(repr(plain)) * 10**9 * rate)
 
     @staticmethod
     def targeted(me: Any) -> list[str]:

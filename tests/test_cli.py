@@ -131,7 +131,7 @@ def test_help_has_an_example_for_every_command(capsys: pytest.CaptureFixture[str
     """--help of each subcommand ends with an example that parses; the top one lists them all."""
     commands = next(a for a in parser()._actions if a.dest == "command").choices
     known = {"serve", "simulate", "report", "reconcile", "replay", "explain", "demo", "warm"}
-    known |= {"new", "reserve", "theory", "ledger", "tournament", "people", "list", "audience"}
+    known |= {"new", "reserve", "theory", "ledger", "tournament", "people", "list", "audience", "sql", "events"}
     assert set(commands or ()) == known
     for name in commands or ():
         with pytest.raises(SystemExit) as caught:

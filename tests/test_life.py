@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
+from copy import copy
 from fractions import Fraction
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -425,11 +425,8 @@ def test_an_event_of_the_wrong_kind_is_found(kind: int, to: int, field: str) -> 
     events = ledger.events.copy()
     at = int(np.flatnonzero(events["kind"] == kind)[-1])
     events["kind"][at] = to
-    same = {name: getattr(ledger, name) for name in ("auctions", "bids", "wins", "meta", "cut", "workers", "seqs")}
-    found = [
-        d
-        for d in reconcile(SimpleNamespace(**same, events=events)).differences
-        if d.invariant == "I7" and d.field == field
-    ]
+    altered = copy(ledger)
+    vars(altered)["events"] = events
+    found = [d for d in reconcile(altered).differences if d.invariant == "I7" and d.field == field]
     same_award = events["auction_id"] == events["auction_id"][at]
     assert {d.seq for d in found} & set(events["seq"][same_award].tolist())

@@ -48,7 +48,7 @@ def test_unit_is_below_one_and_exact(high, low):
 
 def test_each_thing_that_is_drawn_has_its_own_number():
     purposes = [n for name, n in vars(randomness).items() if name.isupper() and not name.startswith("_")]
-    assert sorted(purposes) == list(range(1, 12))
+    assert sorted(purposes) == list(range(1, 16))
 
 
 def test_neighbours_are_uniform_and_uncorrelated():

@@ -274,7 +274,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["E98"], "'E98': expected FILE.toml or one of E01, .*did you mean 'E48'"),
+        (["E98"], "'E98': expected FILE.toml or one of E01, .*did you mean 'E4[89]'"),
         (["nowhere.toml"], "nowhere.toml: cannot be read"),
         (["E01", "--seed", "-1"], "--seed -1: expected 0 to"),
         (["E01", "--auctions", "1"], "--auctions 1: expected 2 to"),

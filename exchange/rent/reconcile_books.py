@@ -46,6 +46,7 @@ class Books:
                 found |= (rows["worker"] == gone.worker) & (rows["seq"] <= until)
         return found
 
+    @cached_property
     def postings(self) -> Postings:
         """The billings and refunds."""
         return Postings(self.ledger, self.win)

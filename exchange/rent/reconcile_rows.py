@@ -164,8 +164,8 @@ def order(books: Books) -> Breaks:
 def own(books: Books) -> Breaks:
     """I14: a person marked as the advertiser's own was on a version of its list that was in force by then.
 
-    Where he is on no version that was, but on a later one, the flag looked ahead. Who is own by the config's own_list
-    is on no version at all, and is not told from here.
+    Where he is on no version that was, but on a later one, the flag looked ahead. Advertisers of whom the config itself
+    knows customers (own_list, own_share) are left out: nothing here tells who those are.
     """
     wins, folder = books.wins, books.ledger.path
     found = _versions(books.ledger)
@@ -174,9 +174,11 @@ def own(books: Books) -> Breaks:
         return
     flagged = np.flatnonzero(((wins["flags"] & m.FLAG_OWN) != 0) & (wins["person_key"] != 0))
     rows = Pick(wins, flagged)
-    names = books.ledger.names
+    names, always = books.ledger.names, books.ledger.meta.get("own_always", [])
+    for name in always:
+        books.skipped[f"I14 of {name}"] = "the config itself knows customers"
     valid, ever = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    for version in found:
+    for version in (each for each in found if each.advertiser not in always):
         of = rows["advertiser"] == names.known("advertiser", version.advertiser)
         on = of & _among(rows["person_key"], lists.keys_of(version))
         ever |= on

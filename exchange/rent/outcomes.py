@@ -16,6 +16,7 @@ from exchange.rent.columns import Columns
 from exchange.rent.derived import EVENT_COLUMNS, WIN_COLUMNS, find_wins, history
 from exchange.rent.ledger import Ledger
 
+IDS: Final = ("advertiser", "campaign", "segment", "publisher")
 NEVER: Final = -(2**63)  # billed_ns of a win that was not billed
 DAY_NS: Final = 86_400 * 10**9
 _IMPRESSION, _BILLED_CLICK, _BILLED_CONVERSION = mk.BILLING
@@ -31,11 +32,20 @@ class Outcomes(Struct):
     contact_n: NDArray[np.uint32]  # of the billing: 1 = the first of its advertiser and person; 0 = none, or unknown
 
 
-def outcomes_of(wins: Columns, events: Columns) -> Outcomes:
-    """What became of the wins of a ledger, from its events."""
-    wins.load(*WIN_COLUMNS, "buyer_total_nano")
+def outcomes_of(wins: Columns, events: Columns, numbered: bool = True) -> Outcomes:
+    """What became of the wins of a ledger, from its events; contacts are counted where `numbered`, else 0."""
+    wins.load("serial")
     n = len(wins)
     found = Outcomes(np.zeros(n, np.uint32), np.full(n, NEVER, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint32))
+    events.load("kind", "ts_ns", "refund_nano", "serial")
+    if not numbered:
+        win = wins_of_events(wins, events)
+        note(
+            events["kind"], events["ts_ns"], events["refund_nano"], win, np.zeros(win.size, np.uint32), found.kinds,
+            found.billed_ns, found.refunded_nano, found.contact_n,
+        )  # fmt: skip
+        return found
+    wins.load(*WIN_COLUMNS, "buyer_total_nano")
     events.load(*EVENT_COLUMNS)
     theirs = events.spans()
     for worker, w in wins.spans().items():
@@ -59,7 +69,7 @@ def note(kind, ts_ns, refund, win, nth, kinds, billed_ns, refunded, contact_n): 
         if at < 0 or what >= 32:
             continue
         kinds[at] |= np.uint32(1) << np.uint32(what)
-        if what == _IMPRESSION or what == _BILLED_CLICK or what == _BILLED_CONVERSION:
+        if what in (_IMPRESSION, _BILLED_CLICK, _BILLED_CONVERSION):
             if billed_ns[at] == NEVER:
                 billed_ns[at], contact_n[at] = ts_ns[k], nth[k]
             else:
@@ -81,14 +91,18 @@ def wins_of_events(wins: Columns, events: Columns) -> NDArray[np.int64]:
     return out
 
 
-def facts_of(ledger: Ledger) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
+def facts_of(ledger: Ledger, numbered: bool = False) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]]:
     """(the columns of the wins that figures need, with what became of them; the days they name, as ns since 1970).
+
+    numbered: with the contact number of each, which takes as long as the rest together.
 
     Ids and codes as in the rows; `day` and `billed_day`: numbers of days from 1 in the second part, 0 = not billed.
     """
     wins, events = Columns(ledger, "wins"), Columns(ledger, "events")
-    wins.load(*WIN_COLUMNS, *IDS, "buyer_total_nano", "flags", "bill", "endpoint", "value_nano", "pctr_ppb")
-    found = outcomes_of(wins, events)
+    wins.load(
+        "serial", "ts_ns", "person_key", *IDS, "buyer_total_nano", "flags", "bill", "endpoint", "value_nano", "pctr_ppb"
+    )
+    found = outcomes_of(wins, events, numbered)
     billed = found.billed_ns != NEVER
     day, paid = wins["ts_ns"] // DAY_NS, found.billed_ns[billed] // DAY_NS
     both = [days for days in (day, paid) if days.size]
@@ -102,6 +116,3 @@ def facts_of(ledger: Ledger) -> tuple[dict[str, NDArray[Any]], NDArray[np.int64]
         "day": (day - first + 1).astype(np.int32), "billed_day": billed_day,
     }  # fmt: skip
     return columns, np.arange(first, last + 1) * DAY_NS
-
-
-IDS: Final = ("advertiser", "campaign", "segment", "publisher")

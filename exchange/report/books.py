@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 UNKNOWN: Final = "unknown"  # a name that nobody gave
 NO_SEGMENT: Final = "no segment"  # the campaign targets none
 BY: Final = ("advertiser", "campaign", "segment", "publisher", "week", "month")  # dimensions of `facts`
-# One row a win, over the registered columns `given_facts` (rent/outcomes.py) and the days that they name. A view and no
+# One row a win, over the registered columns of rent/outcomes.py and the days that they name. A view and no
 # table: a query looks up the texts of the columns that it uses, and only those.
 FACTS: Final = """
-CREATE TEMP VIEW facts AS SELECT
+CREATE TEMP VIEW {view} AS SELECT
   coalesce({advertiser}, 'unknown') AS advertiser,
   coalesce({campaign}, 'unknown') AS campaign,
   coalesce({segment}, 'no segment') AS segment, coalesce({publisher}, 'unknown') AS publisher,
@@ -31,11 +31,11 @@ CREATE TEMP VIEW facts AS SELECT
   r.buyer_total_nano AS total_nano, {paid} AS paid_nano, r.refunded_nano, {paid} - r.refunded_nano AS net_nano,
   r.person_key <> 0 AS known, r.endpoint < 0 AND {campaign} IS NOT NULL AS local,
   {advertiser} IS NOT NULL AS named, r.bill, r.contact_n, r.value_nano, r.pctr_ppb / 1e9 AS pctr
-FROM given_facts AS r, raw_texts AS t, raw_days AS d"""
+FROM given_{view} AS r, raw_texts AS t, days_of_{view} AS d"""
 DAYS: Final = """
-CREATE TABLE raw_days AS SELECT list(strftime(date_trunc('week', day), '%Y-%m-%d') ORDER BY day) AS week,
+CREATE TABLE days_of_{view} AS SELECT list(strftime(date_trunc('week', day), '%Y-%m-%d') ORDER BY day) AS week,
   list(strftime(day, '%Y-%m') ORDER BY day) AS month, list(date_trunc('month', day)::DATE ORDER BY day) AS first
-FROM (SELECT make_timestamp(ns // 1000) AS day FROM given_days)"""
+FROM (SELECT make_timestamp(ns // 1000) AS day FROM given_days_of_{view})"""
 
 
 class Books:
@@ -43,9 +43,9 @@ class Books:
 
     `facts` has one row a win: the dimensions BY as texts (week and month of the sale), `rented` (the person, where the
     win was billed and the person known: a contact), `billed_month`, `billed`, own, lost, seen, clicked, converted,
-    status, total_nano, paid_nano, refunded_nano, net_nano, bill (its code), contact_n with `contact_week` and
-    `contact_month` of the billing, value_nano, pctr, `known` (the person), `local` (a campaign here), `named` (the
-    advertiser).
+    status, total_nano, paid_nano, refunded_nano, net_nano, bill (its code), `contact_week` and `contact_month` of the
+    billing, value_nano, pctr, `known` (the person), `local` (a campaign here), `named` (the
+    advertiser). `contact_facts` is the same with contact_n, which costs as much again.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -66,46 +66,49 @@ class Books:
         """What one compiled walk over the ledger counts: a small part of what the same figures cost in SQL."""
         return summarise(self.ledger)
 
-    def _make_facts(self) -> None:
-        """Register what became of the wins, and make `facts` over it."""
-        import numpy as np
-
+    def _make_facts(self, view: str) -> None:
+        """Register what became of the wins, and make `facts` or `contact_facts` over it."""
         from exchange.market import FLAG_LOST, FLAG_OWN
         from exchange.rent.outcomes import facts_of
         from exchange.rent.view_rows import listed
         from exchange.rent.view_text import CLICKED, CONVERTED, PAID, SEEN, STATUS
 
-        columns, days = facts_of(self.ledger)
-        for name, given in (("given_facts", columns), ("given_days", {"ns": np.asarray(days)})):
-            self._con.register(name, given)
-        self._con.execute(DAYS)
+        columns, days = facts_of(self.ledger, view == "contact_facts")
+        self._con.register(f"given_{view}", columns)
+        self._con.register(f"given_days_of_{view}", {"ns": days})
+        self._con.execute(DAYS.format(view=view))
         # the expressions of the views, where a win and its outcome are one row
         seen, clicked, converted, status, paid = (
             re.sub(r"\b[ow]\.", "r.", text) for text in (SEEN, CLICKED, CONVERTED, STATUS, PAID)
         )
         names = {kind: listed(kind, kind) for kind in ("advertiser", "campaign", "segment", "publisher")}
-        self._con.execute(FACTS.format(seen=seen, clicked=clicked, converted=converted, status=status, paid=paid,
-                                       own=FLAG_OWN, lost=FLAG_LOST, **names))  # fmt: skip
+        self._con.execute(
+            FACTS.format(
+                view=view, seen=seen, clicked=clicked, converted=converted, status=status, paid=paid, own=FLAG_OWN,
+                lost=FLAG_LOST, **names,
+            )
+        )  # fmt: skip
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         """All rows of a query over the views and `facts`; asked again it is not run again."""
         if query not in self._kept:
-            if "facts" in query:
-                self.keep("facts")
+            self._need(query)
             self._kept[query] = self._con.execute(query).fetchall()
         return self._kept[query]
 
-    def keep(self, name: str, statement: str = "") -> None:
-        """Make a temporary table once: `statement` creates it under `name`; `facts` needs none."""
-        if name in self._made:
-            return
-        if name == "facts":
-            self._make_facts()
-        else:
-            if "facts" in statement:
-                self.keep("facts")
+    def keep(self, name: str, statement: str) -> None:
+        """Make a temporary table once: `statement` creates it under `name`."""
+        if name not in self._made:
+            self._need(statement)
             self._con.execute(statement)
-        self._made.add(name)
+            self._made.add(name)
+
+    def _need(self, query: str) -> None:
+        """Make the facts that a query names."""
+        for view in re.findall(r"\b(?:contact_)?facts\b", query):
+            if view not in self._made:
+                self._make_facts(view)
+                self._made.add(view)
 
     def one(self, query: str) -> tuple[Any, ...]:
         """The first row of a query that always has one (an aggregate without GROUP BY)."""

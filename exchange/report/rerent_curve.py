@@ -38,12 +38,12 @@ BY: Final = ("advertiser", "campaign", "segment", "publisher", "week", "month")
 BINS: Final = (*range(1, 11), 15, 20, 30, 50, 100, 10**9)  # last contact of each row of the table
 NTH: Final = """CREATE TEMP VIEW nth AS SELECT advertiser, campaign, segment, publisher, contact_week AS week,
   contact_month AS month, contact_n, rented AS person, net_nano, clicked, value_nano, pctr
-FROM facts WHERE rented IS NOT NULL AND bill = 0"""
+FROM contact_facts WHERE rented IS NOT NULL AND bill = 0"""
 SUMS: Final = """count(*), coalesce(sum(net_nano), 0), count(*) FILTER (clicked),
   coalesce(sum(value_nano) FILTER (value_nano > 0 AND pctr > 0), 0)::BIGINT,
   coalesce(sum(pctr) FILTER (value_nano > 0 AND pctr > 0), 0)"""
-RERENTED: Final = """SELECT advertiser, count(rented), count(DISTINCT rented) FROM facts WHERE rented IS NOT NULL
-GROUP BY advertiser ORDER BY advertiser"""
+RERENTED: Final = """SELECT advertiser, count(rented), count(DISTINCT rented) FROM contact_facts
+WHERE rented IS NOT NULL GROUP BY advertiser ORDER BY advertiser"""
 
 
 class Cells(Struct):
@@ -110,9 +110,9 @@ def build(books: Books, by: tuple[str, ...] = (), worth: float | None = None) ->
     found = fit(cells)
     value = cells.worth if worth is None else worth
     since, until = books.span()
-    by_click = books.count("facts", "billed AND bill <> 0")
+    by_click = books.count("contact_facts", "billed AND bill <> 0")
     return Report(
-        name="rerent_curve", title=TITLE, question=QUESTION, rows=books.count("facts"), currency=books.currency,
+        name="rerent_curve", title=TITLE, question=QUESTION, rows=books.count("contact_facts"), currency=books.currency,
         ledger=books.name, since=since, until=until, answers=_answers(cells, found, value, books),
         figures=_figures(cells, found, value, books, worth is not None),
         tables=[*([_groups(books, by, worth)] if by else []), table_of(cells, found)],

@@ -190,7 +190,9 @@ def _brought(halves: list[tuple[str, Account]], found: Reckoning) -> list[Text]:
                              "{icpa}.", amounts, few))  # fmt: skip
         elif effect.why == "fewer":
             told.append(
-                Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts, few)
+                Text(
+                    "{name}, own customers: last touch credits {credited} at {cpa}; the ads caused none.", amounts, few
+                )
             )
         else:
             told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; whether the ads caused "

@@ -179,7 +179,8 @@ def test_not_while_somebody_writes_nor_without_a_salt(folder: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("text", [r'"\u00701"', r'["x", {"uid": "\u0070\u0031"}]', '{"p1": 0}', '"p1"'])
 def test_an_id_is_found_however_it_is_escaped_and_wherever_it_stands(text: str) -> None:
-    body = f'{{"id": "r", "imp": [{{"id": "1", "banner": {{"w": 1, "h": 1}}}}], "user": {{"id": "x", "ext": {{"a": {text}}}}}}}'
+    imp = '{"id": "1", "banner": {"w": 1, "h": 1}}'
+    body = f'{{"id": "r", "imp": [{imp}], "user": {{"id": "x", "ext": {{"a": {text}}}}}}}'
     payload = msgspec.msgpack.encode((1, body.encode(), []))
     key = b"s" * 32
     for who, found in (("p1", True), ("p", False), ("p11", False)):

@@ -425,7 +425,7 @@ def test_an_event_of_the_wrong_kind_is_found(kind: int, to: int, field: str) -> 
     events = ledger.events.copy()
     at = int(np.flatnonzero(events["kind"] == kind)[-1])
     events["kind"][at] = to
-    kept = ("auctions", "bids", "wins", "meta", "cut", "workers", "seqs", "gaps", "dropped")
+    kept = ("auctions", "bids", "wins", "meta", "cut", "workers", "seqs", "gaps", "dropped", "path", "names")
     same = {name: getattr(ledger, name) for name in kept}
     found = [
         d

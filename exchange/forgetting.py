@@ -9,6 +9,7 @@ forget again finishes what was begun. Source: GDPR article 17.
 
 import contextlib
 import csv
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -204,7 +205,7 @@ def _emptied(folder: Path, file: mf.File, keys: Keys, ids: set[str], key: bytes)
 def _names(payload: bytes, keys: Keys, ids: set[str], key: bytes) -> bool:
     """Whether a raw request names one of the people, as its person or anywhere else in its bytes."""
     body = bytes(msgspec.msgpack.decode(payload)[1])
-    if any(msgspec.json.encode(text) in body for text in ids):
+    if any(msgspec.json.encode(text) in body for text in ids) or _has(body, ids):
         return True
     try:
         request = decode(body, IMPS_MAX)
@@ -212,6 +213,23 @@ def _names(payload: bytes, keys: Keys, ids: set[str], key: bytes) -> bool:
         return False  # it was refused then, and names nobody that we could know
     who = person_id(request.user, request.device)
     return bool(who) and person_key(key, who) in keys
+
+
+def _has(body: bytes, ids: set[str]) -> bool:
+    """Whether one of the ids is a text or a number anywhere in a body, however it is escaped there."""
+    try:
+        found: list[Any] = [json.loads(body, parse_int=str, parse_float=str)]
+    except (ValueError, RecursionError):
+        return False
+    while found:
+        value = found.pop()
+        if isinstance(value, dict):
+            found += (*value, *value.values())
+        elif isinstance(value, list):
+            found += value
+        elif isinstance(value, str) and value in ids:
+            return True
+    return False
 
 
 def texts_of(given: Sequence[str], files: Sequence[Path], emails: bool) -> Iterator[str]:

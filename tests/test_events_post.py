@@ -254,7 +254,22 @@ BAD = [
     ('%T, "event": "click", "number": 1', "events[0].number", "expected only where event is refund"),
     *(
         (f'%T, "event": "refund", "amount": {bad}', "events[0].amount", "expected a number above 0, at most")
-        for bad in ("0", "-1", "0.0", '"1"', "true", "[]", "1e-10", "0.0000000001", "1e400", "1e999999", "10000000000")
+        for bad in (
+            "0",
+            "-1",
+            "0.0",
+            '"1"',
+            "true",
+            "[]",
+            "1e-10",
+            "0.0000000001",
+            "1e400",
+            "1e999999",
+            "10000000000",
+            "1e-5000000",
+            "1e-999999999",
+            "1.00000000000000000000000000000000000001",
+        )
     ),
     *(
         (f'%T, "event": "refund", "number": {bad}', "events[0].number", "expected a whole number, 1 to 255")

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import uvloop
@@ -13,7 +14,7 @@ from exchange.__main__ import main
 from exchange.audience import kept, lists, table
 from exchange.audience.people import person_key
 from exchange.config import Config, parse_config
-from exchange.forgetting import forget
+from exchange.forgetting import _names, forget
 from exchange.opening import open_venue
 from exchange.rent.blocks import LedgerError
 from exchange.rent.journal import Journal, JournalError
@@ -174,3 +175,13 @@ def test_not_while_somebody_writes_nor_without_a_salt(folder: Path, tmp_path: Pa
     journal.close()
     with pytest.raises(LedgerError, match="no salt in it"):
         forget(tmp_path, ["p1"])
+
+
+@pytest.mark.parametrize("text", [r'"\u00701"', r'["x", {"uid": "\u0070\u0031"}]', '{"p1": 0}', '"p1"'])
+def test_an_id_is_found_however_it_is_escaped_and_wherever_it_stands(text: str) -> None:
+    imp = '{"id": "1", "banner": {"w": 1, "h": 1}}'
+    body = f'{{"id": "r", "imp": [{imp}], "user": {{"id": "x", "ext": {{"a": {text}}}}}}}'
+    payload = msgspec.msgpack.encode((1, body.encode(), []))
+    key = b"s" * 32
+    for who, found in (("p1", True), ("p", False), ("p11", False)):
+        assert _names(payload, np.array([person_key(key, who)], np.uint64), {who}, key) is found

@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from exchange import market as m
+from exchange.rent import manifest as mf
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names
 from exchange.rent.reconcile import FOUND_MAX, reconcile, render
+from exchange.rent.seal import retain, seal
 from exchange.rent.waterfall import terms_of
-from tests.ledger_maker import Maker
+from tests.ledger_maker import START_NS, Maker
 
 FIXED = ("auctions", "bids", "wins", "events")
 
@@ -218,6 +220,11 @@ BREAKS = [
     ("I13", "auctions", "auction_id", set_("auctions", "auction_id", 0)),
     ("I15", "bids", "net_nano", set_("bids", "gross_nano", more("gross_nano", 5), lambda rows: rows["fate"] == 0)),
     ("seq", "all of worker 0", "seq", drop("bids", lambda rows: rows["fate"] == 102)),
+    *(("I6", "wins", field, set_("wins", field, 77)) for field in ("publisher", "domain", "ts_ns", "person_key")),
+    *(("I6", "bids", field, set_("bids", field, 77, lambda rows: rows["fate"] == 0))
+      for field in ("campaign", "advertiser", "seat", "endpoint")),
+    ("I8", "wins", "since_last_s", set_("wins", "since_last_s", more("since_last_s"),
+                                        lambda rows: rows["contacts"] > 0)),
 ]  # fmt: skip
 
 
@@ -262,6 +269,33 @@ def test_a_ledger_on_disk_of_two_runs_and_two_workers(tmp_path: Path):
     result = reconcile(Ledger(tmp_path))
     assert (result.count, result.differences) == (0, [])
     assert result.rows == Ledger(tmp_path).verify()
+
+
+@pytest.mark.parametrize("days", [{"bids": 1}, {"auctions": 1}, {"auctions": 1, "bids": 1, "inputs": 1}])
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_what_retention_has_noted_is_no_difference(tmp_path: Path, days: dict[str, int], all_of_it: bool):
+    now_ns = 0
+    for run in range(2):
+        journal = Journal(tmp_path, streams=("auctions", "bids", "wins", "events", "inputs"))
+        maker = Maker(journal, now=START_NS + run * 10**15, serial=1000 * run)
+        names = Names(tmp_path)
+        assert names.id("fees", terms_of(maker.fees)) == maker.fees_id
+        names.close()
+        maker.run(30, seed=run, base=1000 * run, refunds=0.2)
+        journal.append_input(maker.seq, maker.now, m.KIND_REQUEST, b"{}")
+        journal.close()
+        seal(tmp_path, everything=True)
+        now_ns = now_ns if run and not all_of_it else maker.now
+    gone = retain(tmp_path, days, now_ns + 86_400 * 10**9 + 1)
+    ledger = Ledger(tmp_path)
+    assert {file.stream for file in gone} == set(days) and (len(ledger.bids) == 0) <= (all_of_it or "bids" not in days)
+    result = reconcile(ledger)
+    assert (result.count, result.differences) == (0, [])
+    where = mf.path_of(tmp_path)
+    manifest = mf.read(tmp_path)
+    manifest.dropped[0].rows -= 1  # a row that nobody noted
+    mf.write(tmp_path, manifest)
+    assert where.exists() and "seq" in {d.invariant for d in reconcile(Ledger(tmp_path)).differences}
 
 
 def test_an_empty_ledger_is_clean(tmp_path: Path):

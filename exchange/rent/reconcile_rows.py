@@ -154,11 +154,6 @@ def order(books: Books) -> Breaks:
         before, now = rows[field][:-1], rows[field][1:]
         falls[1:] = same & ((now <= before) if field == "serial" else (now < before))
         yield "I13", stream, rows, falls, field, "more than on the row before", rows[field]
-    for stream in ("auctions", "bids", "wins", "events"):
-        rows = getattr(books, stream)
-        falls = np.zeros(len(rows), bool)
-        falls[1:] = (rows["worker"][1:] == rows["worker"][:-1]) & (rows["ts_ns"][1:] < rows["ts_ns"][:-1])
-        yield "I13", stream, rows, falls, "ts_ns", "not before the row before", rows["ts_ns"]
 
 
 def own(books: Books) -> Breaks:

@@ -246,7 +246,8 @@ def held_row_of(account: Account) -> list[Cell]:
 def _tables(accounts: list[Account]) -> list[Table]:
     return [
         Table("advertisers", "Last touch and holdout, side by side", COLUMNS, [row_of(a) for a in accounts],
-              counts=[a.rented for a in accounts], note="Last touch asks who saw an ad before he bought; the holdout asks who would have bought anyway."),
+              counts=[a.rented for a in accounts],
+              note="Last touch asks who saw an ad before he bought; the holdout asks who would have bought anyway."),
         Table("groups", "The two groups", HELD, [held_row_of(a) for a in accounts], people="held",
               translate=["verdict"]),
     ]  # fmt: skip

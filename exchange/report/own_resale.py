@@ -142,7 +142,8 @@ def _halves(halves: list[tuple[str, Account]]) -> Table:
         assert account.effect is not None
         rows.append([row[0], whom, *row[1:], account.effect.held, WHY[account.why]])
     return Table("caused", "What it brought: own customers and others", columns, rows, people="held",
-                 counts=[account.rented for _, account in halves], note="Own customers buy without an ad as well: last touch credits the ad with it, the holdout does "
+                 counts=[account.rented for _, account in halves],
+                 note="Own customers buy without an ad as well: last touch credits the ad with it, the holdout does "
                       "not.",
                  translate=["whom", "verdict"])  # fmt: skip
 
@@ -204,7 +205,8 @@ def _brought(halves: list[tuple[str, Account]], found: Reckoning) -> list[Text]:
 def _charts(books: Books) -> list[Chart]:
     rows = books.sql(
         "SELECT advertiser, coalesce(sum(net_nano) FILTER (own), 0), coalesce(sum(net_nano) FILTER (NOT own), 0), "
-        "count(DISTINCT rented) FILTER (own) FROM facts GROUP BY advertiser ORDER BY sum(net_nano) DESC, advertiser LIMIT 8"
+        "count(DISTINCT rented) FILTER (own) "
+        "FROM facts GROUP BY advertiser ORDER BY sum(net_nano) DESC, advertiser LIMIT 8"
     )
     if not rows:
         return []
@@ -214,7 +216,8 @@ def _charts(books: Books) -> list[Chart]:
     return [
         Chart("spend", "Spend on own customers and on others", "bars", [own, others], Axis("advertiser", "text"),
               Axis("spend", "money"), Text("Of the spend shown, {share} is on own customers.",
-                                           {"share": Amount(share, "share")}), translate=False, of="by_advertiser")
+                                           {"share": Amount(share, "share")}),
+              translate=False, of="by_advertiser")
     ]  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def joined(table: Table, people: int = SMALL_CELL) -> Table:
 def _counts(table: Table) -> list[float]:
     """The people behind each row; where a table counts them in two ways the fewer, but for none. [] = rows are not
     groups of people."""
-    found = [table.counts] if table.counts else []
+    found = [[float(n) for n in table.counts]] if table.counts else []
     if table.people:
         at = [column.key for column in table.columns].index(table.people)
         found.append([_number(row[at]) for row in table.rows])

@@ -1,0 +1,58 @@
+"""Few people are in no export: neither in a row, nor by subtraction from a coarser report, nor in charts or words."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exchange.report import command
+from exchange.report.shape import Amount, Answer, Axis, Cell, Chart, Column, Point, Report, Series, Table, Text
+from exchange.report.small import OTHERS, joined, suppress
+
+CELLS = st.dictionaries(
+    st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from("123")), st.integers(1, 40), max_size=18
+)
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(cells=CELLS, least=st.integers(2, 20))
+def test_no_total_of_a_coarser_report_gives_a_small_group_away(
+    cells: dict[tuple[str, str, str], int], least: int
+) -> None:
+    """Wherever rows agree in some keys, those that are masked are none, all, or two with enough people."""
+    keys = [Column(name, name, "text", role="key") for name in ("advertiser", "publisher", "week")]
+    rows: list[list[Cell]] = [[*key, n, float(n)] for key, n in cells.items()]
+    columns = [*keys, Column("people", "people", "people"), Column("spend", "spend", "money", role="sum")]
+    after = joined(Table("t", "t", columns, rows, people="people"), least).rows[: len(rows)]
+    masked = [row[4] is None for row in after]
+    assert all(masked[k] for k, n in enumerate(cells.values()) if n < least)
+    for some in [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]:
+        groups: dict[tuple[Cell, ...], list[tuple[bool, int]]] = {}
+        for row, hidden, n in zip(rows, masked, cells.values(), strict=True):
+            groups.setdefault(tuple(row[key] for key in some), []).append((hidden, n))
+        for group in groups.values():
+            gone = [n for hidden, n in group if hidden]
+            assert len(gone) in (0, len(group)) or (len(gone) > 1 and sum(gone) >= least), (some, group)
+
+
+def test_few_people_are_in_no_row_point_or_sentence() -> None:
+    """Rows that no column counts, points of a chart and sentences: what is about a few is not exported."""
+    columns = [Column("n", "contact", "text", role="key"), Column("spend", "spend", "money", role="sum")]
+    rows: list[list[Cell]] = [["1", 8.0], ["2", 4.0], ["3", 0.125]]
+    points = [Point("1", 8.0), Point("2", 4.0), Point("3", 0.125)]
+    axes = Axis("n", "text"), Axis("spend", "money")
+    charts = [
+        Chart("a", "a", "bars", [Series("s", points)], *axes, Text("a"), of="t"),
+        Chart(
+            "b", "b", "line", [Series("s", [Point(1.0, 8.0, people=30), Point(3.0, 0.125, people=1)])], *axes, Text("b")
+        ),
+    ]
+    told = [Text("{x}", {"x": Amount(0.125, "money")}, people=1), Text("{x}", {"x": Amount(4.0, "money")}, people=20)]
+    report = Report(
+        "r", "r", "r", 3, tables=[Table("t", "t", columns, rows, counts=[30, 20, 1])], charts=charts,
+        answers=[Answer("q", told)],
+    )  # fmt: skip
+    for kind in ("json", "csv", "html"):
+        assert "0.125" not in command.shown(report, kind) and "0.125" in command.shown(report, kind, small_cell=0)
+    after = suppress(report)
+    assert after.tables[0].rows == [["1", 8.0], ["2", OTHERS], ["3", "<10"], [OTHERS, 4.125]]
+    assert [[p.y for p in each.series[0].points] for each in after.charts] == [[8.0], [8.0]]
+    assert after.answers[0].sentences[1] == told[1] and "fewer than" in after.answers[0].sentences[0].template

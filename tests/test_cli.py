@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -139,7 +140,7 @@ def test_help_has_an_example_for_every_command(capsys: pytest.CaptureFixture[str
         assert caught.value.code == 0
         example = capsys.readouterr().out.partition("example:\n")[2].strip()
         assert example.startswith(f"rentier {name}")
-        parser().parse_args(example.split()[1:])
+        parser().parse_args(shlex.split(example)[1:])
     examples = [line.split("  ")[1].split() for line in (parser().epilog or "").splitlines()[1:]]
     assert len(examples) >= 5
     for example in examples:

@@ -26,7 +26,9 @@ class Quit(Exception):  # noqa: N818 - it ends the command, it is not always an 
 def announce_compiling() -> None:
     """Say once, on stderr, that a cold start compiles, and where the result is kept."""
     if compiled.is_cold():
-        print(f"compiling the kernels, once (about 20 s), into {compiled.cache_folder()}", file=sys.stderr, flush=True)
+        print(
+            f"compiling the kernels, once (about a minute), into {compiled.cache_folder()}", file=sys.stderr, flush=True
+        )
 
 
 def open_ledger(path: Path) -> "Ledger":

@@ -220,7 +220,7 @@ def _show(
         "",
         f"The ledger lies in {shown}. Next:",
         f"  {command()} report summary {shown} --html report.html",
-        f'  {command()} sql {shown} "select advertiser, count(*) as wins, sum(net) as spend from wins group by all"',
+        f'  {command()} sql {shown} "select advertiser, sum(net) from wins group by all"',
         f"  {command()} reconcile {shown}",
         f"  {command()} explain {shown}/{SAMPLE} --config {shown}/{merge.FILE}",
     ]

@@ -14,8 +14,13 @@ from exchange.config import parse_config
 from exchange.line import Given, Line
 from exchange.links import Links
 from exchange.opening import open_venue
+from exchange.rent.ledger import Ledger
 from exchange.rent.postings import balance
 from exchange.rent.reconcile import reconcile
+from exchange.rent.report import summarise
+from exchange.rent.seal import seal
+from exchange.report.books import Books
+from exchange.report.command import build, names
 from exchange.simulate.run import simulate
 
 VISITS: Final = 2_000
@@ -68,12 +73,30 @@ def warm() -> int:
     text = _HEAD + "".join(_CAMPAIGN.format(rule=rule) for rule in bidding.library())
     with tempfile.TemporaryDirectory(prefix="rentier-warm-") as folder:
         _live(text, folder)
-        books = simulate(parse_config(text, "warm", folder), VISITS, ledger="bids").ledger
-        assert books is not None
-        reconcile(books)
-        balance(books)
+        summarise(_kept(simulate(parse_config(text, "warm", folder), VISITS, ledger="bids").ledger))
+        _books(text, Path(folder))
         simulate(parse_config(text, "warm", folder), VISITS, ledger="none")
     return sum(1 for _ in compiled.cache_folder().rglob("*.nbi"))
+
+
+def _books(text: str, folder: Path) -> None:
+    """Check, balance and report a ledger on disk, as it was written and sealed."""
+    place = folder / "books"
+    books = _kept(simulate(parse_config(text, "warm", str(folder)), VISITS, ledger="bids", folder=place).ledger)
+    for sealed in (False, True):
+        if sealed:
+            seal(place, everything=True)
+            books = Ledger(place)
+        reconcile(books)
+        balance(books)
+        for name in names():
+            build(name, Books(books))
+
+
+def _kept(ledger: Ledger | None) -> Ledger:
+    """The ledger of a simulation that keeps one."""
+    assert ledger is not None
+    return ledger
 
 
 def _live(text: str, folder: str) -> None:

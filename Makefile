@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: install demo test torture lint bench wheel clean
+.PHONY: install demo test torture lint warm bench wheel clean
 
 install: $(STAMP)
 
@@ -34,8 +34,11 @@ lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+warm: $(DEV_STAMP)
 	$(BIN)/rentier warm
+
+test: $(DEV_STAMP)
+	@$(MAKE) --no-print-directory -j2 lint warm
 	$(BIN)/pytest -m "not torture" -n auto --maxprocesses 4 --dist loadfile -p no:benchmark
 
 torture: $(DEV_STAMP)

@@ -339,14 +339,14 @@ def tree(folder: Path) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
 
 
-def test_cold_start_of_a_read_only_package_without_a_home(tmp_path: Path) -> None:
-    """It says once that it compiles and where, and writes nothing into the package; `warm` leaves nothing to do."""
+def read_only(tmp_path: Path) -> tuple[Path, Path, Path, dict[str, str]]:
+    """The package where nobody may write, an empty folder to work in, one for what is temporary, and no home."""
     package = tmp_path / "package"
     for name in ("exchange", "bidders", "configs"):
         shutil.copytree(REPO / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in (package, *package.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    before, work, temporary = tree(package), tmp_path / "work", tmp_path / "tmp"
+    work, temporary = tmp_path / "work", tmp_path / "tmp"
     work.mkdir()
     temporary.mkdir()
     kept = {
@@ -354,7 +354,26 @@ def test_cold_start_of_a_read_only_package_without_a_home(tmp_path: Path) -> Non
     }
     env = {**kept, "HOME": "/proc/nowhere", "TMPDIR": str(temporary), "PYTHONPATH": str(package)}
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    env["NUMBA_OPT"] = "0"  # what is compiled, and where it is kept, is the point; not how fast it runs
+    return package, work, temporary, env
+
+
+def test_a_read_only_package_without_a_home_compiles_into_a_temporary_folder(tmp_path: Path) -> None:
+    """It says once that it compiles and where, and writes nothing into the package."""
+    package, work, temporary, env = read_only(tmp_path)
+    before = tree(package)
+    write_config(work)
+    cold = rentier("simulate", "c.toml", "--auctions", "100", "--ledger", "none", cwd=work, env=env, timeout_s=300)
+    said = cold.stderr.splitlines()
+    assert cold.returncode == 0 and len(said) == 1, cold.stderr
+    assert said[0].startswith("compiling the kernels, once") and str(temporary) in said[0]
+    assert any(name.endswith(".nbi") for name in tree(temporary)) and tree(package) == before
+
+
+@pytest.mark.torture
+def test_cold_start_of_a_read_only_package_without_a_home(tmp_path: Path) -> None:
+    """It says once that it compiles and where, and writes nothing into the package; `warm` leaves nothing to do."""
+    package, work, temporary, env = read_only(tmp_path)
+    before = tree(package)
     cold = rentier("warm", cwd=work, env=env, timeout_s=300)
     assert cold.returncode == 0, cold.stderr
     said = cold.stderr.splitlines()

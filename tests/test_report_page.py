@@ -40,8 +40,8 @@ def look(page: str, folder: Path, width: int) -> tuple[dict[str, Any], str]:
     path = folder / "page.html"
     inside = escape(page.replace("</head>", f"{PROBE}</head>"), quote=True)
     # a frame, because a headless window is never narrower than 500
-    path.write_text(f'<html><body style="margin:0"><iframe srcdoc="{inside}" '
-                    f'style="width:{width}px;height:2000px;border:0"></iframe></body></html>')  # fmt: skip
+    path.write_text(f'<!doctype html><meta charset="utf-8"><body style="margin:0"><iframe srcdoc="{inside}" '
+                    f'style="width:{width}px;height:2000px;border:0"></iframe>', encoding="utf-8")  # fmt: skip
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
              f"--user-data-dir={folder / 'profile'}", "--window-size=1300,2000", "--dump-dom"]  # fmt: skip
     done = subprocess.run([BROWSER, *flags, path.as_uri()], capture_output=True, text=True, timeout=120, check=False)

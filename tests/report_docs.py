@@ -1,7 +1,7 @@
 """The tables of docs/reports.md, made from the reports themselves: `python -m tests.report_docs` prints them."""
 
 from exchange.report import command
-from exchange.report.books import Books
+from exchange.report.asking import Books
 from exchange.report.shape import UNITS, Report
 from tests import naive_reports as naive
 

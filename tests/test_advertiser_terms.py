@@ -7,9 +7,9 @@ import pytest
 
 from exchange import market as mk
 from exchange.auction.changes import Change, carry_out, plan, read_change
+from exchange.books.reconcile import reconcile
 from exchange.config import ConfigError, Distribution, Fees, FeeSet, parse_config
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 from exchange.rent.waterfall import fee_set, fees_of, net_of, terms_of, total_of
 from tests.naive import Naive, differences
 from tests.naive_terms import Imp, Remote, Request, campaign, market, offer, venue_of

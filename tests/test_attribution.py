@@ -11,8 +11,8 @@ from exchange.audience.people import PeopleError, person_key
 from exchange.config import load_config
 from exchange.rent.ledger import Ledger
 from exchange.report import command
+from exchange.report.asking import Books
 from exchange.report.attribution import reckon
-from exchange.report.books import Books
 from exchange.report.conversions import conversions_of, read_conversions, salt_of
 from exchange.report.holdout import effect_of, groups_of, own_of, per_person
 from exchange.simulate.run import simulate

@@ -13,6 +13,7 @@ import pytest
 from exchange import market as mk
 from exchange import serve_in_thread
 from exchange.auction.changes import Change, carry_out, note, plan
+from exchange.books.reconcile import reconcile
 from exchange.config import Campaign, ConfigError, Creative, parse_config
 from exchange.line import Line
 from exchange.links import Links
@@ -21,7 +22,6 @@ from exchange.opening import open_venue
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import BUDGETS, Names
-from exchange.rent.reconcile import reconcile
 from exchange.simulate.replay import compare
 from exchange.simulate.run import Simulation
 from tests.test_live import NOW_NS, bid, body_of, text_of, with_live

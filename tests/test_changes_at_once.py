@@ -20,13 +20,13 @@ import uvloop
 
 from exchange import market as mk
 from exchange.auction.changes import Change
+from exchange.books.reconcile import reconcile
 from exchange.config import parse_config
 from exchange.line import Line
 from exchange.links import Links
 from exchange.live import Live
 from exchange.opening import open_venue
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 from exchange.simulate.replay import compare
 from tests.bidder import Bidder
 from tests.test_live import NOW_NS, body_of, text_of

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 
 from exchange.__main__ import main, parser
+from exchange.books.run_summary import summarise
 from exchange.rent.ledger import Ledger
-from exchange.rent.report import summarise
 
 REPO = Path(__file__).resolve().parents[1]
 CONFIG = """

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange import market as m
+from exchange.books import tally as ta
+from exchange.books.count import Count
+from exchange.books.run_summary import summarise
 from exchange.rent import columns as co
-from exchange.rent import tally as ta
 from exchange.rent import waterfall
 from exchange.rent.blocks import LedgerError
 from exchange.rent.columns import Columns
-from exchange.rent.count import Count
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names
-from exchange.rent.report import summarise
 from exchange.rent.seal import seal
 from tests.ledger_maker import SECOND, Maker, packed, small
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from exchange import market as mk
+from exchange.books.postings import ACCOUNTS, Postings, balance, party_columns
+from exchange.books.reconcile import reconcile
 from exchange.config import Config, parse_config
-from exchange.rent.postings import ACCOUNTS, Postings, balance, party_columns
-from exchange.rent.reconcile import reconcile
 from exchange.rent.waterfall import PRESETS
 from exchange.simulate.run import Run, Simulation
 

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exchange import market as mk
+from exchange.books.reconcile import reconcile
+from exchange.books.run_summary import summarise
 from exchange.config import ConfigError, load_config, shipped
 from exchange.load import demo, merge, requests, screen
 from exchange.load.processes import ChildError, Children
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
-from exchange.rent.report import summarise
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exchange import Ledger
-from exchange.report.books import Books
+from exchange.report.asking import Books
 from tests.sql_books import sealed_copy, write_books
 
 # of each row of a win in facts, from the views

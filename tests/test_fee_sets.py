@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from exchange.books.reconcile import reconcile
 from exchange.config import ConfigError, Fees, FeeSet, parse_config
 from exchange.market import BUY_PARTIES, PARTIES, PRICE_MAX_NANO, SELL_PARTIES
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 from exchange.rent.waterfall import fee_set, gross_floor, net_of, split, total_of
 from tests.naive_terms import Fee, Imp, Remote, Request, campaign, market, offer, venue_of
 

@@ -13,6 +13,8 @@ from exchange import market as mk
 from exchange.__main__ import main
 from exchange.audience import kept, lists, table
 from exchange.audience.people import person_key
+from exchange.books.postings import balance
+from exchange.books.reconcile import reconcile
 from exchange.config import Config, parse_config
 from exchange.forgetting import _names, forget
 from exchange.opening import open_venue
@@ -20,8 +22,6 @@ from exchange.rent.blocks import LedgerError
 from exchange.rent.journal import Journal, JournalError
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import salt
-from exchange.rent.postings import balance
-from exchange.rent.reconcile import reconcile
 from exchange.rent.seal import seal
 from exchange.simulate.replay import compare
 from tests.markets import eight_rules

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from exchange import market as mk
 from exchange.auction import formats as fm
 from exchange.auction.venue import Venue
+from exchange.books.reconcile import reconcile
+from exchange.books.run_summary import summarise
 from exchange.config import ConfigError, Distribution, Fees, FeeSet, Reserve
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
-from exchange.rent.report import summarise
 from tests.naive_terms import Imp, Remote, Request, campaign, market, offer, venue_of
 
 NOW = 1_770_000_000 * 10**9

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from exchange import market as mk
+from exchange.books.reconcile import reconcile
 from exchange.config import parse_config
 from exchange.line import Given, Line
 from exchange.links import Links
 from exchange.opening import open_venue
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
 START_NS = 1_767_607_200 * mk.NANO  # 2026-01-05T10:00:00Z

@@ -15,11 +15,11 @@ from exchange import market as mk
 from exchange.auction import limits
 from exchange.auction.terms import date_ns
 from exchange.auction.venue import EVENT_COUNTS, Venue
+from exchange.books.reconcile import reconcile
+from exchange.books.run_summary import render, summarise
 from exchange.config import Campaign, Cap, Config, ConfigError, Creative, Distribution, parse_config
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
-from exchange.rent.report import render, summarise
 from exchange.simulate import run as run_module
 from exchange.simulate.run import Simulation
 from tests.naive import Naive, contact_of, differences

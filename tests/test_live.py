@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from exchange import market as mk
+from exchange.books.reconcile import reconcile
 from exchange.config import ConfigError, parse_config
 from exchange.line import Given
 from exchange.live import PIXEL, Live
@@ -18,7 +19,6 @@ from exchange.opening import open_venue
 from exchange.openrtb import codes
 from exchange.rent.journal import JournalError
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 from tests.bidder import Bidder
 from tests.test_parity import Client
 

@@ -18,13 +18,13 @@ import uvloop
 
 from exchange import market as mk
 from exchange.auction.venue import Venue
+from exchange.books.reconcile import reconcile
 from exchange.config import Config, parse_config
 from exchange.live import Live
 from exchange.openrtb import codes
 from exchange.population import Population
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import salt
-from exchange.rent.reconcile import reconcile
 from exchange.simulate.replay import compare
 from exchange.simulate.run import Simulation
 from tests.bidder import Bidder, erratic

@@ -15,6 +15,7 @@ from exchange import market as mk
 from exchange.__main__ import main
 from exchange.auction.changes import Change
 from exchange.audience import lists
+from exchange.books.reconcile import reconcile
 from exchange.config import Config, ConfigError, parse_config
 from exchange.line import Line
 from exchange.links import Links
@@ -23,7 +24,6 @@ from exchange.opening import open_venue
 from exchange.people.command import _when as date_of
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import read_meta, salt
-from exchange.rent.reconcile import reconcile
 from exchange.simulate.replay import compare
 from exchange.simulate.run import Simulation
 from tests.markets import eight_rules

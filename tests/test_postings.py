@@ -8,13 +8,13 @@ import pytest
 from exchange import market as m
 from exchange.__main__ import main
 from exchange.audience import lists
+from exchange.books.postings import KEYS, Postings, balance, party_columns, render
+from exchange.books.reconcile import reconcile
+from exchange.books.reconcile import render as said
 from exchange.rent.blocks import LedgerError
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names, salt
-from exchange.rent.postings import KEYS, Postings, balance, party_columns, render
-from exchange.rent.reconcile import reconcile
-from exchange.rent.reconcile import render as said
 from tests.ledger_maker import START_NS, Maker
 from tests.test_reconcile import opened
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from exchange import market as m
+from exchange.books.reconcile import FOUND_MAX, reconcile, render
 from exchange.rent import manifest as mf
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names
-from exchange.rent.reconcile import FOUND_MAX, reconcile, render
 from exchange.rent.seal import retain, seal
 from exchange.rent.waterfall import terms_of
 from tests.ledger_maker import START_NS, Maker

@@ -9,11 +9,11 @@ import pytest
 from exchange import market as mk
 from exchange.auction.recover import recover
 from exchange.auction.venue import Venue
+from exchange.books.reconcile import reconcile
 from exchange.config import Config
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names
-from exchange.rent.reconcile import reconcile
 from tests.naive import Naive, contact_of, differences
 from tests.naive_terms import Remote, Request, campaign, market, offer
 from tests.test_state import (

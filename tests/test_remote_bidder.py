@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 
 from bidders.remote import flaky, shading, steady, wire
+from exchange.books.reconcile import reconcile
 from exchange.config import load_config, shipped
 from exchange.load import merge, screen
 from exchange.load.generator import Generator, arrivals
@@ -30,7 +31,6 @@ from exchange.market import KIND_IMPRESSION, cpm_down
 from exchange.openrtb import codes
 from exchange.population import Population
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 
 ROOT = Path(__file__).resolve().parents[1]
 ENV = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from exchange import market as m
+from exchange.books.run_summary import Summary, render, summarise, to_json
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names
-from exchange.rent.report import Summary, render, summarise, to_json
 from tests import naive_reports
 from tests.ledger_maker import SECOND, Maker
 

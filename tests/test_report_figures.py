@@ -12,7 +12,7 @@ from exchange.config import load_config
 from exchange.rent.ledger import Ledger
 from exchange.report import command
 from exchange.report import formulas as fm
-from exchange.report.books import Books
+from exchange.report.asking import Books
 from exchange.report.lost import RAISES
 from exchange.report.rerent_curve import Cells, fit
 from exchange.report.shape import Report, Table

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from exchange.report import command
-from exchange.report.books import Books
+from exchange.report.asking import Books
 from tests import naive_reports as naive
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

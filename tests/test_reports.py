@@ -18,7 +18,7 @@ from exchange.__main__ import main
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.report import command, screen
-from exchange.report.books import Books
+from exchange.report.asking import Books
 from exchange.report.command import ReportError
 from exchange.report.numbers import NARROW, written
 from exchange.report.options import OPTIONS

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from exchange import market as m
+from exchange.books.reconcile import reconcile
 from exchange.config import KeepDays, Storage
 from exchange.keeping import AGAIN_S, Keeper
 from exchange.rent import manifest as mf
 from exchange.rent.blocks import JournalError, LedgerError
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 from exchange.rent.seal import compact, retain, seal, sealing
 from exchange.rent.sealed import STORED, columns
 from tests.ledger_maker import ALL, FIXED, SECOND, START_NS, Maker, ends_committed, is_prefix, small

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from exchange import market as m
+from exchange.books.reconcile import reconcile
 from exchange.cli import Quit, storage
 from exchange.rent import manifest as mf
 from exchange.rent.blocks import LedgerError
 from exchange.rent.ledger import Ledger
 from exchange.rent.migrate import FORMAT_1
 from exchange.rent.names import Names, read_meta, write_meta
-from exchange.rent.reconcile import reconcile
 from exchange.rent.waterfall import fee_set, terms_of
 from tests.ledger_maker import ALL, Maker, small
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from exchange import market as m
+from exchange.books.reconcile import reconcile
 from exchange.rent import manifest as mf
 from exchange.rent import seal as sealer
 from exchange.rent.derived import history
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 from tests.ledger_maker import FIXED, START_NS, Maker
 
 ROOT = Path(__file__).parents[1]

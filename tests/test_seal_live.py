@@ -23,12 +23,12 @@ import pytest
 
 from exchange import market as m
 from exchange.__main__ import main
+from exchange.books.reconcile import reconcile
 from exchange.events import key_of
 from exchange.links import Links
 from exchange.rent import manifest as mf
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import salt
-from exchange.rent.reconcile import reconcile
 from exchange.rent.seal import compact
 from tests.test_live import body_of, text_of
 from tests.test_parity import Client

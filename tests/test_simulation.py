@@ -11,10 +11,10 @@ import pytest
 
 import exchange
 from exchange import market as mk
+from exchange.books.reconcile import reconcile
+from exchange.books.run_summary import Summary
 from exchange.config import Config, ConfigError
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
-from exchange.rent.report import Summary
 from exchange.simulate import run as run_module
 from exchange.simulate.run import Simulation
 from tests.naive import Naive, contact_of, differences

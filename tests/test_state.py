@@ -10,11 +10,11 @@ import pytest
 from exchange import market as mk
 from exchange.auction.terms import date_ns
 from exchange.auction.venue import Venue
+from exchange.books.reconcile import reconcile
 from exchange.config import Cap, Config, Creative, Distribution, Reserve
 from exchange.market import life
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile
 from tests.naive import Naive, contact_of, differences
 from tests.naive_terms import DAY, Imp, Remote, Request, campaign, market, offer, venue_of
 

@@ -63,7 +63,7 @@ def _balance_options(sub: argparse.ArgumentParser) -> None:
 def _balance(args: argparse.Namespace) -> tuple[str, int]:
     import msgspec
 
-    from exchange.rent.postings import balance, render
+    from exchange.books.postings import balance, render
 
     found = balance(open_ledger(args.ledger), tuple(args.by.split(",")))
     return (msgspec.json.encode(found).decode() if args.json else render(found)), 0 if found.balanced else 1

@@ -105,7 +105,7 @@ def _report(args: argparse.Namespace) -> int:
 def _reconcile(args: argparse.Namespace) -> int:
     import msgspec
 
-    from exchange.rent.reconcile import reconcile, render
+    from exchange.books.reconcile import reconcile, render
 
     found = reconcile(open_ledger(args.ledger))
     print(msgspec.json.encode(found).decode() if args.json else render(found))

@@ -5,8 +5,8 @@ Money is nano of the ledger currency; the screen shows prices as CPM, which is t
 
 from msgspec import Struct
 
+from exchange.books.run_summary import Party
 from exchange.openrtb.coerce import Problem
-from exchange.rent.report import Party
 
 
 class Who(Struct):

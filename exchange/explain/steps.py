@@ -24,6 +24,7 @@ from exchange.audience.language import explain as explain_target
 from exchange.audience.lists import FOLDER as LISTS
 from exchange.audience.table import LEARNT, STORE
 from exchange.audience.target import View
+from exchange.books.run_summary import Party
 from exchange.config import Config, ConfigError, load_config, shipped
 from exchange.explain import reasons
 from exchange.explain.facts import (
@@ -52,7 +53,6 @@ from exchange.openrtb.validate import BadRequest
 from exchange.opportunity import UNSOLD_FLOOR_NANO, Opened
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import SALT_BYTES
-from exchange.rent.report import Party
 
 NO_LEDGER: Final = bytes(SALT_BYTES)  # the salt where there is no ledger: the same people every time
 

@@ -21,6 +21,8 @@ from typing import Any, Final
 import uvloop
 
 from exchange.audience.people import load_own_list
+from exchange.books.reconcile import reconcile, render
+from exchange.books.run_summary import summarise
 from exchange.config import Config, ConfigError, shipped
 from exchange.load import merge, requests, screen
 from exchange.load.generator import Generator, arrivals
@@ -29,8 +31,6 @@ from exchange.load.progress import Bar
 from exchange.load.viewer import Viewer
 from exchange.population import Population
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import reconcile, render
-from exchange.rent.report import summarise
 
 FOLDER: Final = "demo-ledger"
 MARK: Final = ".rentier-demo"

@@ -1,7 +1,7 @@
 """What the demo shows at the end: one screen of at most WIDTH columns, or the same as one JSON object.
 
-Figures of the market are the report's (rent/report.py); here they are only laid out, and bids are counted once more
-by who made them: local campaigns by rule, remote bidders by endpoint.
+Figures of the market are the run's summary (books/run_summary.py); here they are only laid out, and bids are counted
+once more by who made them: local campaigns by rule, remote bidders by endpoint.
 """
 
 from typing import Any, Final
@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from exchange.books.reconcile import Reconciliation
+from exchange.books.run_summary import Party, Summary
 from exchange.config import Config
 from exchange.load.generator import Load
 from exchange.market import BUY_PARTIES, SELL_PARTIES
 from exchange.openrtb import codes
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile import Reconciliation
-from exchange.rent.report import Party, Summary
 
 WIDTH: Final = 100
 NANO: Final = 1e9

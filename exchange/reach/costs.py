@@ -4,8 +4,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from exchange.books.keys import Index, Pick, distinct, ranks, ratio, total
 from exchange.market import BILLING
-from exchange.rent.keys import Index, Pick, distinct, ranks, ratio, total
 from exchange.rent.ledger import Ledger
 
 

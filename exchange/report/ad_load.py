@@ -3,7 +3,7 @@
 from math import exp
 from typing import Final
 
-from exchange.report.books import Books
+from exchange.report.asking import Books
 from exchange.report.formulas import ad_load
 from exchange.report.shape import Amount, Answer, Axis, Chart, Figure, Mark, Point, Report, Series, Text
 

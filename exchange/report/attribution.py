@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from msgspec import Struct
 
-from exchange.report.books import Books, money, ratio
+from exchange.report.asking import Books, money, ratio
 from exchange.report.conversions import Conversions, conversions_of
 from exchange.report.holdout import (
     LOOK_BACK_DAYS,

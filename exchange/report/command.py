@@ -11,7 +11,7 @@ import msgspec
 
 from exchange.rent.ledger import Ledger
 from exchange.report import csv, html, screen
-from exchange.report.books import Books
+from exchange.report.asking import Books
 from exchange.report.options import OPTIONS
 from exchange.report.shape import UNITS, Argument, Report
 from exchange.report.small import SMALL_CELL, suppress

@@ -13,12 +13,12 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from exchange.audience import lists
+from exchange.books.keys import Index, distinct, ranks
+from exchange.books.outcomes import wins_of_events
 from exchange.market import BILLING, CLICKS, KIND_VIEW
 from exchange.openrtb.codes import HOLDOUT
 from exchange.rent.columns import Column, Columns, Get
-from exchange.rent.keys import Index, distinct, ranks
 from exchange.rent.ledger import Ledger
-from exchange.rent.outcomes import wins_of_events
 from exchange.report.conversions import Conversions, salt_of
 from exchange.report.formulas import Interval, difference_interval, people_needed, rate_interval
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from exchange.openrtb.codes import BELOW_DEAL_FLOOR, BELOW_FLOOR, FATES, HOLDOUT, NO_BID, OUTBID, OUTBID_BY_DEAL, WON
-from exchange.report.books import Books, by_title, money, ratio
+from exchange.report.asking import Books, by_title, money, ratio
 from exchange.report.shape import (
     Amount,
     Answer,

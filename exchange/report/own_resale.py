@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 
+from exchange.report.asking import BY as DIMENSIONS
+from exchange.report.asking import Books, by_title, money, ratio
 from exchange.report.attribution import COLUMNS as SIDE_BY_SIDE
 from exchange.report.attribution import Account, Reckoning, needed, reckon, row_of
-from exchange.report.books import BY as DIMENSIONS
-from exchange.report.books import Books, by_title, money, ratio
 from exchange.report.holdout import LOOK_BACK_DAYS, WHY, effect_of, own_of, per_person
 from exchange.report.shape import Amount, Answer, Axis, Cell, Chart, Column, Figure, Point, Report, Series, Table, Text
 

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from exchange.report.books import BY as DIMENSIONS
-from exchange.report.books import Books, by_title, money, ratio
+from exchange.report.asking import BY as DIMENSIONS
+from exchange.report.asking import Books, by_title, money, ratio
 from exchange.report.formulas import WHY, BreakEven, break_even, saving, survival_of_year
 from exchange.report.shape import (
     Amount,

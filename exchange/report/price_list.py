@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from exchange.report.books import BY as DIMENSIONS
-from exchange.report.books import Books, by_title, money, ratio
+from exchange.report.asking import BY as DIMENSIONS
+from exchange.report.asking import Books, by_title, money, ratio
 from exchange.report.shape import Amount, Answer, Cell, Column, Figure, Report, Table, Text
 
 TITLE: Final = "Price list"

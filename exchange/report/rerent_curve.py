@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from msgspec import Struct
 
-from exchange.report.books import Books, by_title, money, ratio
+from exchange.report.asking import Books, by_title, money, ratio
 from exchange.report.formulas import (
     Z95,
     Interval,

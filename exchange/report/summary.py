@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from exchange.report.books import BY as DIMENSIONS
-from exchange.report.books import Books, by_title, money, ratio
+from exchange.report.asking import BY as DIMENSIONS
+from exchange.report.asking import Books, by_title, money, ratio
 from exchange.report.shape import Amount, Answer, Column, Figure, Report, Table, Text
 from exchange.report.waterfall import parties, steps
 

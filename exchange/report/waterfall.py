@@ -3,8 +3,8 @@
 from typing import Final
 
 from exchange.market import BUY_PARTIES, PARTIES, SELL_PARTIES
-from exchange.report.books import BY as DIMENSIONS
-from exchange.report.books import Books, by_title, money, ratio
+from exchange.report.asking import BY as DIMENSIONS
+from exchange.report.asking import Books, by_title, money, ratio
 from exchange.report.shape import Amount, Answer, Axis, Cell, Chart, Column, Figure, Point, Report, Series, Table, Text
 
 TITLE: Final = "Waterfall"

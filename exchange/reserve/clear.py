@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from exchange.rent.keys import Ints
+from exchange.books.keys import Ints
 
 Floats = NDArray[np.float64]
 STRETCHES: Final = 10_000  # resampled at the most

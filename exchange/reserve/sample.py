@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from exchange import market as mk
 from exchange.audience.target import quoted
+from exchange.books.keys import Index, Ints, Rows
 from exchange.openrtb import codes
 from exchange.openrtb.countries import unpacked
-from exchange.rent.keys import Index, Ints, Rows
 from exchange.rent.ledger import Ledger
 
 Floats = NDArray[np.float64]

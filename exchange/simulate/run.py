@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction.venue import EVENT_COUNTS, Venue
+from exchange.books.run_summary import Summary, summarise
 from exchange.config import SEED_MAX, Config, ConfigError, config_hash, load_config
 from exchange.opening import load_lists, meta_of
 from exchange.population import VISIT_RECORD, Population
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names, write_meta
-from exchange.rent.report import Summary, summarise
 from exchange.simulate.loop import CURSOR, PENDING, deliver_until, run_until
 from exchange.simulate.shop import own_lists, write_shop
 

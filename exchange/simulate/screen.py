@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from exchange.rent.report import render as render_report
-from exchange.rent.report import summarise
+from exchange.books.run_summary import render as render_report
+from exchange.books.run_summary import summarise
 from exchange.simulate.run import Run
 
 WIDTH: Final = 100  # columns

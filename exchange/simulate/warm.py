@@ -10,16 +10,16 @@ from exchange import bidding, compiled
 from exchange import market as mk
 from exchange.auction import limits
 from exchange.audience.table import warm_up
+from exchange.books.postings import balance
+from exchange.books.reconcile import reconcile
+from exchange.books.run_summary import summarise
 from exchange.config import parse_config
 from exchange.line import Given, Line
 from exchange.links import Links
 from exchange.opening import open_venue
 from exchange.rent.ledger import Ledger
-from exchange.rent.postings import balance
-from exchange.rent.reconcile import reconcile
-from exchange.rent.report import summarise
 from exchange.rent.seal import seal
-from exchange.report.books import Books
+from exchange.report.asking import Books
 from exchange.report.command import build, names
 from exchange.simulate.run import simulate
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange import market as mk
+from exchange.books.keys import Index
 from exchange.config import Config, ConfigError
-from exchange.rent.keys import Index
 from exchange.simulate.run import Run
 from exchange.theory.values import Floats
 

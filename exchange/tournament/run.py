@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from exchange import bidding
 from exchange import market as mk
+from exchange.books.keys import Index, distinct, total
 from exchange.config import SEED_MAX, Campaign, Config, ConfigError
-from exchange.rent.keys import Index, distinct, total
 from exchange.simulate.run import Run, simulate
 
 SEAT: Final = "challenger"  # the name of the campaign whose seat is played for, when none is given

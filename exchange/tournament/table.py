@@ -11,8 +11,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from exchange.books.keys import ratio
 from exchange.config import Campaign
-from exchange.rent.keys import ratio
 from exchange.tournament.run import Plan, Play
 
 NANO: Final = 1e9

@@ -11,13 +11,11 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from exchange import market as m
-from exchange.rent import reconcile_life as life
-from exchange.rent import reconcile_money as money
-from exchange.rent import reconcile_rows as rows_
-from exchange.rent import reconcile_sales as sales
-from exchange.rent.keys import Pick, Rows
+from exchange.books.keys import Pick, Rows
+from exchange.books.reconcile import life, money, sales
+from exchange.books.reconcile import rows as rows_
+from exchange.books.reconcile.streams import Streams
 from exchange.rent.ledger import Ledger
-from exchange.rent.reconcile_books import Books
 
 FOUND_MAX: Final = 20
 NEIGHBOURS_MAX: Final = 12  # of one difference
@@ -71,17 +69,17 @@ class Reconciliation(Struct):
 def reconcile(ledger: Ledger) -> Reconciliation:
     """Check a ledger. Raises LedgerError when it cannot even be read, PeopleError for a list that cannot."""
     rows = sum(seqs.size for seqs in ledger.seqs().values())
-    found, books = _Found(), Books(ledger)
+    found, streams = _Found(), Streams(ledger)
     for check in CHECKS:
-        for break_ in check(books):
+        for break_ in check(streams):
             found.add(*break_)
     found.differences.sort(key=lambda difference: difference.seq)
     told: set[str] = set()
     for difference in found.differences:
         if difference.invariant not in told:
             told.add(difference.invariant)
-            difference.neighbours = neighbours(books, difference)
-    return Reconciliation(rows, found.count, found.differences, sum(ledger.cut.values()), books.skipped)
+            difference.neighbours = neighbours(streams, difference)
+    return Reconciliation(rows, found.count, found.differences, sum(ledger.cut.values()), streams.skipped)
 
 
 def render(result: Reconciliation) -> str:
@@ -129,15 +127,15 @@ def _cell(value: Any, k: int) -> str:
 # ---- the rows beside one ---------------------------------------------------------------------------------------
 
 
-def neighbours(books: Books, difference: Difference) -> list[Neighbour]:
+def neighbours(streams: Streams, difference: Difference) -> list[Neighbour]:
     """The other rows of the award (of the imp, for an auction or a bid), and the customer's before and after it."""
-    me = _row(books, difference)
+    me = _row(streams, difference)
     if me is None:
         return []
     by_slot = difference.stream in ("wins", "events")
     found = []
     for stream in ("auctions", "bids", "wins", "events") if not by_slot else ("auctions", "wins", "events"):
-        rows = getattr(books, stream)
+        rows = getattr(streams, stream)
         same = (rows["auction_id"] == me["auction_id"]) & (rows["imp_ix"] == me["imp_ix"])
         if by_slot and stream != "auctions":
             same &= rows["slot"] == me["slot"]
@@ -146,22 +144,22 @@ def neighbours(books: Books, difference: Difference) -> list[Neighbour]:
         found += [_neighbour(stream, rows, k, relation) for k in at[:NEIGHBOURS_MAX].tolist()]
     found.sort(key=lambda each: each.seq)
     found = found[: NEIGHBOURS_MAX - 2]
-    return found + (_customer(books, me) if by_slot else [])
+    return found + (_customer(streams, me) if by_slot else [])
 
 
-def _row(books: Books, difference: Difference) -> Any:
+def _row(streams: Streams, difference: Difference) -> Any:
     """The row that a difference names; None for one that is not there."""
     if difference.stream not in _SHOWN:
         return None
-    rows = getattr(books, difference.stream)
+    rows = getattr(streams, difference.stream)
     same = (rows["seq"] == difference.seq) & (rows["worker"] == difference.worker)
     at = np.flatnonzero(same & (rows["auction_id"] == difference.auction_id))
     return rows[int(at[0])] if at.size else None
 
 
-def _customer(books: Books, me: Any) -> list[Neighbour]:
+def _customer(streams: Streams, me: Any) -> list[Neighbour]:
     """The posting of the same advertiser and person before a row, and the one after it."""
-    rows = books.events
+    rows = streams.events
     if not me["person_key"]:
         return []
     same = (rows["person_key"] == me["person_key"]) & (rows["advertiser"] == me["advertiser"])

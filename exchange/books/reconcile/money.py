@@ -5,16 +5,16 @@ from typing import Final
 import numpy as np
 
 from exchange import market as m
-from exchange.rent.keys import Pick, customers, ranks, total
-from exchange.rent.postings import Postings
-from exchange.rent.reconcile_books import Books, Breaks, history, mask_of
+from exchange.books.keys import Pick, customers, ranks, total
+from exchange.books.postings import Postings
+from exchange.books.reconcile.streams import Breaks, Streams, history, mask_of
 
 _PARTITIONS: Final = ("advertiser", "campaign", "publisher", "segment", "endpoint")
 
 
-def contacts(books: Books) -> Breaks:
+def contacts(streams: Streams) -> Breaks:
     """I8 and I9: contact_n runs 1..n per (advertiser, person) over billed rows, cum_rent sums what was posted."""
-    rows = books.events
+    rows = streams.events
     billed = np.isin(rows["kind"], m.BILLING)
     unknown = rows["person_key"] == 0
     yield "I8", "events", rows, (unknown | ~billed) & (rows["contact_n"] != 0), "contact_n", 0, rows["contact_n"]
@@ -35,11 +35,11 @@ def contacts(books: Books) -> Breaks:
         yield "I9", "events", known, mask_of(first, known), "rows with contact_n = 1", n_pairs, firsts
 
 
-def terms(books: Books) -> Breaks:
+def terms(streams: Streams) -> Breaks:
     """I8 on the win rows: contacts and cum_rent are what had been billed, less refunds, before the auction."""
-    wins, events = books.wins, books.events
-    if len(books.ledger.workers) > 1:
-        books.skipped["I8 on wins"] = "more than one worker: the order between them is not recorded"
+    wins, events = streams.wins, streams.events
+    if len(streams.ledger.workers) > 1:
+        streams.skipped["I8 on wins"] = "more than one worker: the order between them is not recorded"
         return
     posts = np.isin(events["kind"], (*m.BILLING, m.KIND_REFUND)) & (events["person_key"] != 0)
     posted = Pick(events, np.flatnonzero(posts))
@@ -68,19 +68,19 @@ def terms(books: Books) -> Breaks:
     yield "I8", "wins", rows, rows["since_last_s"] != since, "since_last_s", since, rows["since_last_s"]
 
 
-def budgets(books: Books) -> Breaks:
+def budgets(streams: Streams) -> Breaks:
     """I4: at no instant is more spent and held of a campaign than its budget (`budgets_nano` in meta.json).
 
     A win holds its total, a release gives it back, a refund gives back what it says; a billing moves it from held to
     spent, which changes nothing here.
     """
-    limits = {int(campaign): int(nano) for campaign, nano in books.ledger.meta.get("budgets_nano", {}).items()}
-    wins, events = books.wins, books.events
+    limits = {int(campaign): int(nano) for campaign, nano in streams.ledger.meta.get("budgets_nano", {}).items()}
+    wins, events = streams.wins, streams.events
     if not limits:
-        books.skipped["I4"] = "no budgets in meta.json"
+        streams.skipped["I4"] = "no budgets in meta.json"
     if not limits or not len(wins):
         return
-    win = books.win
+    win = streams.win
     freed = (win >= 0) & ((events["kind"] == m.KIND_RELEASE) | (events["kind"] == m.KIND_REFUND))
     refund = events["kind"][freed] == m.KIND_REFUND
     given_back = np.where(refund, events["paid_nano"][freed], -wins["buyer_total_nano"][win[freed]])
@@ -88,7 +88,7 @@ def budgets(books: Books) -> Breaks:
     change = np.concatenate((wins["buyer_total_nano"], given_back))
     time = np.concatenate((wins["ts_ns"], events["ts_ns"][freed]))
     seq = np.concatenate((wins["seq"], events["seq"][freed]))
-    by_time = np.lexsort((seq, time)) if len(books.ledger.workers) > 1 else np.argsort(seq, kind="stable")
+    by_time = np.lexsort((seq, time)) if len(streams.ledger.workers) > 1 else np.argsort(seq, kind="stable")
     campaigns, of = ranks(campaign[by_time])
     order, _, used = history(of, change[by_time])
     limit = np.array([limits.get(int(c), m.BUDGET_MAX_NANO) for c in campaigns], np.int64)
@@ -102,14 +102,14 @@ def budgets(books: Books) -> Breaks:
     yield "I4", "events", rows, short[n:], "spent + held", "0 or more", used_at[n:]
 
 
-def partitions(books: Books) -> Breaks:
+def partitions(streams: Streams) -> Breaks:
     """I12: debits and credits agree within every part of every partition, and the parts add up to the whole."""
-    found: Postings = books.postings
-    if not len(found) or not len(books.wins):
+    found: Postings = streams.postings
+    if not len(found) or not len(streams.wins):
         return
     known = found.win >= 0
-    rows = Pick(books.events, found.at)
-    columns = {key: np.where(known, books.wins[key][found.win].astype(np.int64), -1) for key in _PARTITIONS}
+    rows = Pick(streams.events, found.at)
+    columns = {key: np.where(known, streams.wins[key][found.win].astype(np.int64), -1) for key in _PARTITIONS}
     columns["day"] = rows["ts_ns"] // (86_400 * m.NANO)
     whole = total(found.amounts[~found.refund]) + total(found.amounts[found.refund])
     for key, values in columns.items():

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange import market as m
-from exchange.rent.keys import Index, Ints, Pick, Rows
+from exchange.books.keys import Index, Ints, Pick, Rows
+from exchange.books.postings import Postings
 from exchange.rent.ledger import Ledger
-from exchange.rent.postings import Postings
 from exchange.rent.waterfall import fee_table
 
 # (invariant, stream, rows, mask of the broken ones, field, expected, found): columns, texts or one number
@@ -19,7 +19,7 @@ Breaks = Iterator[Break]
 FAR: Final = np.iinfo(np.int64).max
 
 
-class Books:
+class Streams:
     """The streams of a ledger and the joins that several checks need; `skipped`: what could not be checked, and why."""
 
     def __init__(self, ledger: Ledger) -> None:

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from exchange import market as m
 from exchange.audience import lists
+from exchange.books.keys import Index, Ints, Pick, Rows
+from exchange.books.postings import N_PARTIES, party_columns
+from exchange.books.reconcile.streams import Breaks, Streams, sum_of
 from exchange.openrtb.codes import WON
-from exchange.rent.keys import Index, Ints, Pick, Rows
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import salt
-from exchange.rent.postings import N_PARTIES, party_columns
-from exchange.rent.reconcile_books import Books, Breaks, sum_of
 from exchange.rent.waterfall import net_of, split_many
 
 EVENT_KINDS: Final = (
@@ -23,15 +23,15 @@ EVENT_KINDS: Final = (
 _BLOCK: Final = 1 << 18  # rows recomputed at once
 
 
-def seqs(books: Books) -> Breaks:
+def seqs(streams: Streams) -> Breaks:
     """Every worker's records are numbered from 1 without a gap, but for what retention noted as dropped."""
-    for worker, expected, found in books.ledger.gaps():
+    for worker, expected, found in streams.ledger.gaps():
         yield "seq", f"all of worker {worker}", *_record(found, worker), "seq", expected, found
 
 
-def sums(books: Books) -> Breaks:
+def sums(streams: Streams) -> Breaks:
     """What sealed files leave out, derived again, adds up to what was written when they were sealed."""
-    for drift in books.ledger.drifts():
+    for drift in streams.ledger.drifts():
         field = f"sum of {drift.field} in {drift.file}"
         yield "sum", drift.stream, *_record(drift.first_seq, drift.worker), field, drift.expected, drift.found
 
@@ -43,7 +43,7 @@ def _record(seq: int, worker: int) -> tuple[Rows, NDArray[np.bool_]]:
     return row, np.ones(1, bool)
 
 
-def kinds(books: Books) -> Breaks:
+def kinds(streams: Streams) -> Breaks:
     """Every stream holds only its own kinds."""
     for stream, known in (
         ("auctions", (m.KIND_AUCTION,)),
@@ -51,13 +51,13 @@ def kinds(books: Books) -> Breaks:
         ("wins", (m.KIND_WIN,)),
         ("events", EVENT_KINDS),
     ):
-        rows = getattr(books.ledger, stream)
+        rows = getattr(streams.ledger, stream)
         yield "kind", stream, rows, ~np.isin(rows["kind"], known), "kind", f"one of {known}", rows["kind"]
 
 
-def prices(books: Books) -> Breaks:
+def prices(streams: Streams) -> Breaks:
     """I1 both identities, I2 no negative amount, I5 floor <= clearing <= bid and the second price."""
-    wins = books.wins
+    wins = streams.wins
     clearing, total = wins["clearing_nano"], wins["buyer_total_nano"]
     on_top = sum_of(wins, m.BUY_PARTIES) + clearing
     below = sum_of(wins, m.SELL_PARTIES)
@@ -78,18 +78,18 @@ def prices(books: Books) -> Breaks:
     yield "I5", "wins", wins, posted, "clearing_nano", wins["floor_nano"], clearing
 
 
-def splits(books: Books) -> Breaks:
+def splits(streams: Streams) -> Breaks:
     """I10: the fee set that a win names gives every party just what stands on the row.
 
     A ledger of before fee sets were named on the rows has 0 there, up to the first row that names one.
     """
-    wins, which = books.wins, books.wins["fees"]
+    wins, which = streams.wins, streams.wins["fees"]
     named = which > 0
-    if not named.any() or (books.ledger.path is None and not books.fees["base"].any()):
+    if not named.any() or (streams.ledger.path is None and not streams.fees["base"].any()):
         if len(wins):
-            books.skipped["I10"] = "the wins name no fee sets, or there are no names"
+            streams.skipped["I10"] = "the wins name no fee sets, or there are no names"
         return
-    base = books.fees["base"][which] > 0
+    base = streams.fees["base"][which] > 0
     missing = ~base & (named | (np.cumsum(named) > 0))
     yield "I10", "wins", wins, missing, "fees", "a fee set that the names have", which
     off = np.zeros((N_PARTIES, len(wins)), bool)
@@ -100,7 +100,7 @@ def splits(books: Books) -> Breaks:
         rows = slice(start, min(start + _BLOCK, len(wins)))
         out = expected[: rows.stop - rows.start]
         data = (wins["flags"][rows] & m.FLAG_DATA != 0).astype(np.int64)
-        split_many(books.fees, which[rows].astype(np.int64), wins["clearing_nano"][rows], data, out)
+        split_many(streams.fees, which[rows].astype(np.int64), wins["clearing_nano"][rows], data, out)
         broken = (out != parties[rows]) & base[rows, None]
         if broken.any():
             off[:, rows] = broken.T
@@ -113,14 +113,14 @@ def splits(books: Books) -> Breaks:
         yield "I10", "wins", wins, off[k], f"{m.PARTIES[k]}_nano", right, parties[:, k]
 
 
-def nets(books: Books) -> Breaks:
+def nets(streams: Streams) -> Breaks:
     """I15: gross and net stand apart: the bid that won is, net, what its fee set leaves of it, gross.
 
     Of bids per impression in one position; a remote bid arrives net, and what stands as its gross is that.
     """
-    bids, wins = books.bids, books.wins
+    bids, wins = streams.bids, streams.wins
     if not len(bids):
-        books.skipped["I15"] = "bids were not kept"
+        streams.skipped["I15"] = "bids were not kept"
         return
     won = Pick(bids, np.flatnonzero(bids["fate"] == WON))
     keys = bids[bids["fate"] == WON]
@@ -129,9 +129,9 @@ def nets(books: Books) -> Breaks:
     found = Index(wins[mine], by_slot=False).find(keys)
     win = mine[found] if mine.size else found
     fees = wins["fees"][win] if len(wins) else np.zeros(len(won), np.uint16)
-    local = (found >= 0) & (won["campaign"] >= 0) & (books.fees["base"][fees] > 0)
+    local = (found >= 0) & (won["campaign"] >= 0) & (streams.fees["base"][fees] > 0)
     expected = np.zeros(len(won), np.int64)
-    _nets(books.fees, fees.astype(np.int64), won["gross_nano"], local, expected)
+    _nets(streams.fees, fees.astype(np.int64), won["gross_nano"], local, expected)
     yield "I15", "bids", won, local & (won["net_nano"] != expected), "net_nano", expected, won["net_nano"]
     remote = (won["campaign"] < 0) & (won["net_nano"] > won["gross_nano"])
     yield "I15", "bids", won, remote, "net_nano", "the gross or less", won["net_nano"]
@@ -145,10 +145,10 @@ def _nets(table, which, gross, pick, out):  # type: ignore[no-untyped-def]
             out[i] = net_of(table[which[i]], gross[i])
 
 
-def order(books: Books) -> Breaks:
+def order(streams: Streams) -> Breaks:
     """I13, as far as rows show it: awards and auctions are numbered in the order in which they were written."""
     for stream, field in (("wins", "serial"), ("auctions", "auction_id")):
-        rows = getattr(books, stream)
+        rows = getattr(streams, stream)
         falls = np.zeros(len(rows), bool)
         same = rows["worker"][1:] == rows["worker"][:-1]
         before, now = rows[field][:-1], rows[field][1:]
@@ -156,22 +156,22 @@ def order(books: Books) -> Breaks:
         yield "I13", stream, rows, falls, field, "more than on the row before", rows[field]
 
 
-def own(books: Books) -> Breaks:
+def own(streams: Streams) -> Breaks:
     """I14: a person marked as the advertiser's own was on a version of its list that was in force by then.
 
     Where he is on no version that was, but on a later one, the flag looked ahead. Advertisers of whom the config itself
     knows customers (own_list, own_share) are left out: nothing here tells who those are.
     """
-    wins, folder = books.wins, books.ledger.path
-    found = _versions(books.ledger)
+    wins, folder = streams.wins, streams.ledger.path
+    found = _versions(streams.ledger)
     if folder is None or not found:
-        books.skipped["I14"] = "no versions of own lists beside the journal"
+        streams.skipped["I14"] = "no versions of own lists beside the journal"
         return
     flagged = np.flatnonzero(((wins["flags"] & m.FLAG_OWN) != 0) & (wins["person_key"] != 0))
     rows = Pick(wins, flagged)
-    names, always = books.ledger.names, books.ledger.meta.get("own_always", [])
+    names, always = streams.ledger.names, streams.ledger.meta.get("own_always", [])
     for name in always:
-        books.skipped[f"I14 of {name}"] = "the config itself knows customers"
+        streams.skipped[f"I14 of {name}"] = "the config itself knows customers"
     valid, ever = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     for version in (each for each in found if each.advertiser not in always):
         of = rows["advertiser"] == names.known("advertiser", version.advertiser)

@@ -11,9 +11,8 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from exchange.market import KIND_OPT_IN, KIND_OPT_OUT, KIND_UNPAID, PARTIES
-from exchange.rent import tally as ta
-from exchange.rent.breakdown import (
+from exchange.books import tally as ta
+from exchange.books.breakdown import (
     NO_OFFER,
     AdvertiserRow,
     BuyerRow,
@@ -26,8 +25,9 @@ from exchange.rent.breakdown import (
     holdouts,
     publishers,
 )
-from exchange.rent.count import Count
-from exchange.rent.keys import Ints, ratio
+from exchange.books.count import Count
+from exchange.books.keys import Ints, ratio
+from exchange.market import KIND_OPT_IN, KIND_OPT_OUT, KIND_UNPAID, PARTIES
 from exchange.rent.ledger import Ledger
 
 NANO: Final = 1e9

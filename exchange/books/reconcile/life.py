@@ -7,9 +7,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from exchange import market as m
+from exchange.books.keys import Ints
+from exchange.books.reconcile.streams import Breaks, Streams
 from exchange.market import life as lf
-from exchange.rent.keys import Ints
-from exchange.rent.reconcile_books import Books, Breaks
 
 _STATES: Final = tuple(lf.STATES.get(state, "") for state in range(max(lf.STATES) + 1))
 _ONCE: Final = np.zeros(max(m.KINDS) + 1, np.uint8)  # bit of what has come, by row kind; unpaid: by `bill`
@@ -64,9 +64,9 @@ def _walk(win, kind, amount, number, time, bill, total, expires, after, once, st
         state[w] = then
 
 
-def events(books: Books) -> Breaks:
+def events(streams: Streams) -> Breaks:
     """Every event belongs to a win, comes after it, and repeats its key facts; only refunds have a number."""
-    wins, rows, win = books.wins, books.events, books.win
+    wins, rows, win = streams.wins, streams.events, streams.win
     yield "event", "events", rows, win < 0, "auction_id", "a win row", "none"
     stray = (rows["kind"] != m.KIND_REFUND) & (rows["number"] != 0)
     yield "I11", "events", rows, stray, "number", 0, rows["number"]
@@ -83,9 +83,9 @@ def events(books: Books) -> Breaks:
     yield "event", "events", rows, broken, "seq", late, rows["seq"]
 
 
-def posted(books: Books) -> Breaks:
+def posted(streams: Streams) -> Breaks:
     """I3: a billing posts its win's total, a refund less than nothing, every other event nothing."""
-    wins, rows, win = books.wins, books.events, books.win
+    wins, rows, win = streams.wins, streams.events, streams.win
     kind, paid = rows["kind"], rows["paid_nano"]
     billed, refund = np.isin(kind, m.BILLING), kind == m.KIND_REFUND
     total = wins["buyer_total_nano"][win] if len(wins) else np.zeros(len(rows), np.int64)
@@ -94,9 +94,9 @@ def posted(books: Books) -> Breaks:
     yield "I11", "events", rows, refund & (paid >= 0), "paid_nano", "less than 0", paid
 
 
-def life(books: Books) -> Breaks:
+def life(streams: Streams) -> Breaks:
     """I7 and I11: each award lives as the state table says; and all its events once more change nothing."""
-    wins, rows, win = books.wins, books.events, books.win
+    wins, rows, win = streams.wins, streams.events, streams.win
     n = len(wins)
     kind, amount = rows["kind"].astype(np.int64), -rows["paid_nano"]
     state, come, refunds = np.full(n, m.HELD, np.int8), np.zeros(n, np.uint8), np.zeros(n, np.int64)
@@ -107,16 +107,18 @@ def life(books: Books) -> Breaks:
     facts = (win, kind, amount, rows["number"].astype(np.int64), rows["ts_ns"])
     _walk(*facts, *terms, state, come, left, refunds, says, was)
     if len(rows):
-        yield from _told(books, says, was, bill[win] if n else win, left[win] if n else win, refunds)
+        yield from _told(streams, says, was, bill[win] if n else win, left[win] if n else win, refunds)
     again = np.zeros(len(rows), np.int8)
     _walk(*facts, *terms, state, come, left, refunds, again, was)
     taken = (again == FINE) & (says == FINE) & (win >= 0) & (rows["kind"] < lf.AFTER.shape[2])
     yield "I7", "events", rows, taken, "replayed", "nothing, as it came before", "recorded once more"
 
 
-def _told(books: Books, says: NDArray[np.int8], was: NDArray[np.int8], bill: Ints, left: Ints, refunds: Ints) -> Breaks:
+def _told(
+    streams: Streams, says: NDArray[np.int8], was: NDArray[np.int8], bill: Ints, left: Ints, refunds: Ints
+) -> Breaks:
     """What the walk found, in words."""
-    rows = books.events
+    rows = streams.events
     kind, refund = rows["kind"], rows["kind"] == m.KIND_REFUND
     words = np.array([m.KINDS.get(k, str(k)) for k in range(int(kind.max()) + 1)])
     met = np.array(_STATES)[was]
@@ -130,7 +132,7 @@ def _told(books: Books, says: NDArray[np.int8], was: NDArray[np.int8], bill: Int
     yield "I7", "events", rows, says == TOO_LATE, "ts_ns", "before its hold expired", rows["ts_ns"]
     early = (says == NOT_NOW) & refund
     yield "I11", "events", rows, early, "kind", "a refund of what was billed", np.char.add("refund of one ", met)
-    next_ = refunds[books.win] + 1 if len(books.wins) else left
+    next_ = refunds[streams.win] + 1 if len(streams.wins) else left
     yield "I11", "events", rows, says == NUMBER, "number", np.char.add("not above ", next_.astype(str)), rows["number"]
     above = says == TOO_MUCH
     yield "I11", "events", rows, above, "paid_nano", "what is left of the award, at most", rows["paid_nano"]

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from exchange.books import tally as ta
 from exchange.market import KIND_REFUND, PARTIES
 from exchange.openrtb.codes import HOLDOUT
-from exchange.rent import tally as ta
 from exchange.rent.blocks import LedgerError
 from exchange.rent.columns import Column, Columns, Get, Piece
 from exchange.rent.ledger import Ledger

@@ -3,16 +3,16 @@
 import numpy as np
 
 from exchange import market as m
+from exchange.books.breakdown import of_losers
+from exchange.books.keys import Index
+from exchange.books.reconcile.streams import Breaks, Streams, mask_of
 from exchange.openrtb.codes import WON
-from exchange.rent.breakdown import of_losers
-from exchange.rent.keys import Index
-from exchange.rent.reconcile_books import Books, Breaks, mask_of
 
 
-def sold(books: Books) -> Breaks:
+def sold(streams: Streams) -> Breaks:
     """I6: one win per (auction, imp, slot), and exactly one auction row says it was sold."""
-    wins, auctions = books.wins, books.auctions
-    of_win, of_auction = books.of_win, books.of_auction
+    wins, auctions = streams.wins, streams.auctions
+    of_win, of_auction = streams.of_win, streams.of_auction
     yield "I6", "wins", wins, mask_of(of_win.repeats(), wins), "auction_id", "one win per award", "another"
     yield (
         "I6",
@@ -25,7 +25,7 @@ def sold(books: Books) -> Breaks:
     )
     row = of_auction.find(wins)
     is_sold = (row >= 0) & (auctions["sold"][row] == 1) if len(auctions) else np.zeros(len(wins), bool)
-    missing = ~is_sold & ~books.dropped(wins, "auctions")
+    missing = ~is_sold & ~streams.dropped(wins, "auctions")
     yield "I6", "wins", wins, missing, "auction_id", "an auction row with sold = 1", "none"
     for field in ("publisher", "domain", "ts_ns", "person_key") if len(auctions) else ():
         there = auctions[field][row]
@@ -48,19 +48,19 @@ def sold(books: Books) -> Breaks:
         yield "I6", "wins", wins, broken, "clearing_nano", price, sums[row]
 
 
-def bids_kept(books: Books) -> Breaks:
+def bids_kept(streams: Streams) -> Breaks:
     """I6, where bids are kept: as many bids with fate `won` as wins, and the winning bid is that bid.
 
     The losers that an all-pay auction charges have rows among the wins; they have not won.
     """
-    bids, wins, auctions = books.bids, books.wins, books.auctions
+    bids, wins, auctions = streams.bids, streams.wins, streams.auctions
     if not len(bids):
         return
-    of_auction = books.of_auction
+    of_auction = streams.of_auction
     row = of_auction.find(bids)
-    yield "I6", "bids", bids, (row < 0) & ~books.dropped(bids, "auctions"), "auction_id", "an auction row", "none"
+    yield "I6", "bids", bids, (row < 0) & ~streams.dropped(bids, "auctions"), "auction_id", "an auction row", "none"
     kept = np.bincount(row[row >= 0], minlength=len(auctions)) > 0  # an earlier run may have kept no bids
-    kept &= ~books.dropped(auctions, "bids")
+    kept &= ~streams.dropped(auctions, "bids")
     counted = np.bincount(row[(row >= 0) & (bids["gross_nano"] > 0)], minlength=len(auctions))
     broken = kept & (counted != auctions["n_bids"])
     yield "I6", "auctions", auctions, broken, "n_bids", counted, auctions["n_bids"]

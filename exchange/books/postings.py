@@ -14,9 +14,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from exchange import market as m
+from exchange.books.breakdown import shown
+from exchange.books.keys import Index, Ints, Rows, ranks, total
 from exchange.rent.blocks import LedgerError
-from exchange.rent.breakdown import shown
-from exchange.rent.keys import Index, Ints, Rows, ranks, total
 from exchange.rent.ledger import Ledger
 from exchange.rent.waterfall import mirror_many
 

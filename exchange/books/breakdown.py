@@ -6,11 +6,11 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from exchange.books import tally as ta
+from exchange.books.count import Count
+from exchange.books.keys import Index, Pick, Rows, distinct, ranks, ratio
 from exchange.market import FLAG_LOST
 from exchange.openrtb.codes import FATES, HOLDOUT, NO_BID
-from exchange.rent import tally as ta
-from exchange.rent.count import Count
-from exchange.rent.keys import Index, Pick, Rows, distinct, ranks, ratio
 from exchange.rent.ledger import Ledger
 
 TOP: Final = 10  # publishers listed

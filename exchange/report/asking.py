@@ -5,9 +5,9 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from exchange.books.run_summary import Summary, summarise
 from exchange.rent.columns import Columns
 from exchange.rent.ledger import Ledger
-from exchange.rent.report import Summary, summarise
 
 if TYPE_CHECKING:
     import duckdb
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 UNKNOWN: Final = "unknown"  # a name that nobody gave
 NO_SEGMENT: Final = "no segment"  # the campaign targets none
 BY: Final = ("advertiser", "campaign", "segment", "publisher", "week", "month")  # dimensions of `facts`
-# One row a win, over the registered columns of rent/outcomes.py and the days that they name. A view and no
+# One row a win, over the registered columns of books/outcomes.py and the days that they name. A view and no
 # table: a query looks up the texts of the columns that it uses, and only those.
 FACTS: Final = """
 CREATE TEMP VIEW {view} AS SELECT
@@ -68,8 +68,8 @@ class Books:
 
     def _make_facts(self, view: str) -> None:
         """Register what became of the wins, and make `facts` or `contact_facts` over it."""
+        from exchange.books.outcomes import facts_of
         from exchange.market import FLAG_LOST, FLAG_OWN
-        from exchange.rent.outcomes import facts_of
         from exchange.rent.view_rows import listed
         from exchange.rent.view_text import CLICKED, CONVERTED, PAID, SEEN, STATUS
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as some
 
 from exchange import Ledger
 from exchange import market as m
-from exchange.rent.answers import SqlError
 from exchange.rent.names import Names
 from exchange.rent.seal import seal
-from exchange.rent.splitting import fee_lists, fee_rows, split
-from exchange.rent.view_text import VIEWS
-from exchange.rent.views import connect
+from exchange.rent.sql.answers import SqlError
+from exchange.rent.sql.connection import connect
+from exchange.rent.sql.splitting import fee_lists, fee_rows, split
+from exchange.rent.sql.views import VIEWS
 from exchange.rent.waterfall import fee_record, mirror, terms_of, total_of
 from exchange.rent.waterfall import split as split_one
 from tests.sql_books import ADVERTISERS, Books, sealed_copy, write_books
@@ -235,7 +235,9 @@ def test_names_are_resolved_and_unknown_ones_are_null(live: Path) -> None:
 
 
 def plan(folder: Path, query: str) -> str:
-    return str(connect(Ledger(folder)).execute(f"EXPLAIN ANALYZE {query}").fetchall()[0][1])
+    ledger = Ledger(folder)
+    con = connect(ledger.rows, ledger.names, ledger.meta)
+    return str(con.execute(f"EXPLAIN ANALYZE {query}").fetchall()[0][1])
 
 
 def test_a_query_reads_only_what_it_names(sealed: Path, half: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exchange import Ledger
-from exchange.rent.view_text import VIEWS
+from exchange.rent.sql.views import VIEWS
 from tests.sql_books import sealed_copy, write_books
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "sql.md"  # sql.md, blocks of language sql

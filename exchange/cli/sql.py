@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from exchange.cli import Command, Quit, open_ledger
 
 if TYPE_CHECKING:
-    from exchange.rent.answers import Answer
+    from exchange.rent.sql.answers import Answer
 
 SCREEN_ROWS: Final = 100
 _BATCH: Final = 10_000
@@ -60,7 +60,7 @@ def _sql(args: argparse.Namespace) -> int:
 
 def _views(as_json: bool, as_csv: bool) -> str:
     """The views and their columns; from the table that makes them."""
-    from exchange.rent.view_text import VIEWS
+    from exchange.rent.sql.views import VIEWS
 
     rows = [(view.name, column.name, column.unit, column.meaning) for view in VIEWS for column in view.columns]
     head = ("view", "column", "unit", "meaning")

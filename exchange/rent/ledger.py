@@ -22,9 +22,9 @@ from exchange.rent.names import Names, read_meta
 from exchange.rent.sealed import DERIVED, OF_WIN, Sealed, sums_of
 
 if TYPE_CHECKING:
-    from exchange.rent.answers import Answer
     from exchange.rent.journal import Journal
-    from exchange.rent.view_rows import Rows
+    from exchange.rent.sql.answers import Answer
+    from exchange.rent.sql.relations import Rows
 
 FIXED = ("auctions", "bids", "wins", "events")
 
@@ -151,9 +151,10 @@ class Ledger:
     @cached_property
     def rows(self) -> "Rows":
         """Where the rows are that SQL reads: sealed files, and copies of what was not sealed at this look."""
-        from exchange.rent.view_rows import rows_of
+        from exchange.rent.sql.relations import rows_of
 
-        return rows_of(self)
+        loaded = {stream: getattr(self, stream) for stream in FIXED if self.path is None or stream in self.__dict__}
+        return rows_of(loaded, self.workers, self.parts)
 
     def sql(self, query: str, parameters: Any = ()) -> "Answer":
         """The answer to one SELECT over the views of docs/sql.md, as of the last `refresh`.
@@ -161,9 +162,13 @@ class Ledger:
         It has `.columns`, `.rows`, `.fetchnumpy()`, `.frame()` (pandas) and `.table()`. parameters: for `?` (a
         sequence) or `$name` (a mapping). Raises LedgerError with DuckDB's message for a query it cannot answer.
         """
-        from exchange.rent.answers import ask
+        from exchange.rent.sql.answers import Replaced, ask
 
-        return ask(self, query, parameters)
+        try:
+            return ask(self.rows, self.names, self.meta, query, parameters)
+        except Replaced:  # a sealed file was replaced since this look: look again, once
+            self.refresh()
+            return ask(self.rows, self.names, self.meta, query, parameters)
 
     def verify(self) -> int:
         """Read everything, so that every checksum is verified; return the rows of all streams."""

@@ -1,4 +1,4 @@
-"""A ledger as reports read it: opened once, asked in SQL over the views of docs/ledger.md and over `facts`."""
+"""A ledger as reports read it: opened once, asked in SQL over the views of docs/sql.md and over `facts`."""
 
 import datetime
 import re
@@ -57,9 +57,9 @@ class Books:
     @cached_property
     def _con(self) -> "duckdb.DuckDBPyConnection":
         """The views; made when they are first asked."""
-        from exchange.rent.views import connect
+        from exchange.rent.sql.connection import connect
 
-        return connect(self.ledger)
+        return connect(self.ledger.rows, self.ledger.names, self.ledger.meta)
 
     @cached_property
     def summary(self) -> Summary:
@@ -70,8 +70,8 @@ class Books:
         """Register what became of the wins, and make `facts` or `contact_facts` over it."""
         from exchange.books.outcomes import facts_of
         from exchange.market import FLAG_LOST, FLAG_OWN
-        from exchange.rent.view_rows import listed
-        from exchange.rent.view_text import CLICKED, CONVERTED, PAID, SEEN, STATUS
+        from exchange.rent.sql.relations import listed
+        from exchange.rent.sql.views import CLICKED, CONVERTED, PAID, SEEN, STATUS
 
         columns, days = facts_of(self.ledger, view == "contact_facts")
         self._con.register(f"given_{view}", columns)

@@ -4,18 +4,17 @@ A sealed file holds independent columns only; what it leaves out is derived here
 says of its win by worker and serial, histories by windows in order of seq. Rows of live segments carry their amounts.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from exchange import market as m
+from exchange.rent.chain import Worker
 from exchange.rent.sealed import STORED, quoted
-from exchange.rent.splitting import split
-
-if TYPE_CHECKING:
-    from exchange.rent.ledger import Ledger
+from exchange.rent.sql.splitting import split
 
 STREAMS: Final = ("auctions", "bids", "wins", "events")
 BILLED_MASK: Final = sum(1 << kind for kind in m.BILLING)
@@ -31,6 +30,7 @@ _SQL_TYPES: Final = {
 
 
 Files = dict[str, dict[int, tuple[list[str], int]]]
+Parts = Callable[[Worker, str], tuple[list[str], NDArray[Any]]]
 
 
 class Rows(Struct):
@@ -43,20 +43,23 @@ class Rows(Struct):
     live: dict[str, NDArray[Any]]
 
 
-def rows_of(ledger: "Ledger") -> Rows:
-    """The rows of a ledger, as it is at its last `refresh`: its sealed files, and what is not sealed yet."""
+def rows_of(loaded: Mapping[str, NDArray[Any]], workers: Sequence[Worker], parts: Parts) -> Rows:
+    """The rows of some workers: streams that are `loaded`, else their sealed files, and what is not sealed yet.
+
+    parts: where the rows of one stream of one worker lie, as `Ledger.parts` says.
+    """
     files: Files = {}
     live: dict[str, NDArray[Any]] = {}
     for stream in STREAMS:
-        if ledger.path is None or stream in ledger.__dict__:  # in memory already
-            live[stream] = getattr(ledger, stream)
+        if stream in loaded:
+            live[stream] = loaded[stream]
             continue
         dtype = m.STREAMS[stream]
         assert dtype is not None
         tails: list[NDArray[Any]] = []
-        for worker in ledger.workers:
+        for worker in workers:
             if stream in worker.chains:
-                paths, tail = ledger.parts(worker, stream)
+                paths, tail = parts(worker, stream)
                 tails.append(tail)
                 if paths:
                     files.setdefault(stream, {})[worker.worker] = (paths, worker.last_seq)

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from exchange.rent.blocks import LedgerError
 from exchange.rent.sealed import quoted
-from exchange.rent.view_text import VIEWS
-from exchange.rent.views import connect_rows
+from exchange.rent.sql.connection import connect
+from exchange.rent.sql.relations import Rows
+from exchange.rent.sql.views import VIEWS
 
 if TYPE_CHECKING:
     import duckdb
 
-    from exchange.rent.ledger import Ledger
+    from exchange.rent.names import Names
 
 CELL: Final = 40  # characters of a text in a printed table
 _EXPLAIN: Final = re.compile(r"\s*explain\s+(\(.*?\)\s*|analyze\s+|analyse\s+)*", re.IGNORECASE | re.DOTALL)
@@ -29,6 +30,10 @@ _MISSING: Final = re.compile(r'"([^"]+)" (?:not found|does not exist)|does not h
 
 class SqlError(LedgerError):
     """A query that cannot be answered; the message is DuckDB's, in one line, with the nearest name."""
+
+
+class Replaced(SqlError):
+    """A sealed file is no longer where it was when the ledger was looked at; the message is DuckDB's."""
 
 
 class Answer:
@@ -106,27 +111,25 @@ class Answer:
             raise SqlError(_one_line(str(error))) from error
 
 
-def ask(ledger: "Ledger", query: str, parameters: Any = ()) -> Answer:
+def ask(rows: Rows, names: "Names", meta: dict[str, Any], query: str, parameters: Any = ()) -> Answer:
     """The answer to one SELECT on the views of a ledger. Raises SqlError for any other statement, or a wrong one.
 
+    rows, names, meta: as for `connect`; where the files of `rows` are gone by now, this raises Replaced.
     parameters: for `?` (a sequence) or `$name` (a mapping) in the query.
     """
     import duckdb
 
     try:
-        try:
-            return Answer(_open(ledger, query).execute(query, parameters))
-        except duckdb.IOException:  # a sealed file was replaced since the ledger was looked at: look again, once
-            ledger.refresh()
-            return Answer(_open(ledger, query).execute(query, parameters))
+        return Answer(_open(rows, names, meta, query).execute(query, parameters))
+    except duckdb.IOException as error:
+        raise Replaced(_one_line(str(error))) from error
     except duckdb.Error as error:
         raise SqlError(_one_line(str(error))) from error
 
 
-def _open(ledger: "Ledger", query: str) -> "duckdb.DuckDBPyConnection":
+def _open(rows: Rows, names: "Names", meta: dict[str, Any], query: str) -> "duckdb.DuckDBPyConnection":
     """A locked connection for a query that may be asked."""
-    rows = ledger.rows
-    con = connect_rows(rows, ledger.names, ledger.meta)
+    con = connect(rows, names, meta)
     paths = [path for by_worker in rows.files.values() for found, _ in by_worker.values() for path in found]
     con.execute(f"SET allowed_paths = [{', '.join(map(quoted, paths))}]")
     _lock(con)

@@ -1,14 +1,14 @@
 """The SQL views of a ledger: every column with its expression, its unit and its meaning, in one table.
 
-The views stand on the relations of view_rows.py and on tables that `views.connect` makes: raw_texts (lists of texts by
-number), raw_names, raw_meta.
+The views stand on the relations of relations.py and on tables that `connect` makes: raw_texts (lists of texts by number),
+raw_names, raw_meta.
 """
 
 from typing import Final, NamedTuple
 
 from exchange import market as m
 from exchange.market import PARTIES
-from exchange.rent.view_rows import BILLED_MASK, CLICK_MASK, CONVERSION_MASK, SEEN_MASK, listed
+from exchange.rent.sql.relations import BILLED_MASK, CLICK_MASK, CONVERSION_MASK, SEEN_MASK, listed
 
 EVENT_KINDS: Final = (*m.BILLING, m.KIND_CLICK, m.KIND_RELEASE, m.KIND_UNPAID, m.KIND_VIEW, m.KIND_CONVERSION,
                       m.KIND_OPT_IN, m.KIND_OPT_OUT, m.KIND_REFUND)  # fmt: skip

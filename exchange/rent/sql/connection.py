@@ -1,4 +1,4 @@
-"""A ledger as SQL views in DuckDB: `connect` makes them; what each column means stands in view_text.py.
+"""A ledger as SQL views in DuckDB: `connect` makes them; what each column means stands in views.py.
 
 A connection lives in memory, reads the sealed files where they are and knows the ledger as it was at its last
 `refresh`: what is appended later is not in it, so every answer is consistent, also while the exchange writes.
@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from exchange import market as m
 from exchange.openrtb import codes
-from exchange.rent.splitting import fee_lists, fee_rows
-from exchange.rent.view_rows import REFUNDED, Rows, relations
-from exchange.rent.view_text import VIEWS
+from exchange.rent.sql.relations import REFUNDED, Rows, relations
+from exchange.rent.sql.splitting import fee_lists, fee_rows
+from exchange.rent.sql.views import VIEWS
 
 if TYPE_CHECKING:
     import duckdb
 
-    from exchange.rent.ledger import Ledger
     from exchange.rent.names import Names
 
 _NAMED: Final = ("advertiser", "campaign", "creative", "deal", "domain", "publisher", "seat", "segment")
@@ -32,13 +31,11 @@ _SETTINGS: Final = {
 }
 
 
-def connect(ledger: "Ledger") -> "duckdb.DuckDBPyConnection":
-    """A DuckDB connection in memory with the views of a ledger, as it is at its last `refresh`."""
-    return connect_rows(ledger.rows, ledger.names, ledger.meta)
+def connect(rows: Rows, names: "Names", meta: dict[str, Any]) -> "duckdb.DuckDBPyConnection":
+    """A DuckDB connection in memory with the views of a ledger: its rows, with the names and facts that go with them.
 
-
-def connect_rows(rows: Rows, names: "Names", meta: dict[str, Any]) -> "duckdb.DuckDBPyConnection":
-    """`connect` for rows wherever they are, with the names and facts that belong to them."""
+    rows, names, meta: those of a `Ledger`, as it is at its last `refresh`.
+    """
     import duckdb
 
     scratch = os.path.join(tempfile.gettempdir(), "rentier-sql")  # made only by a query that does not fit in memory

@@ -9,6 +9,7 @@ import numpy as np
 from exchange.config import Config
 from exchange.report.formulas import rerent_index
 from exchange.theory.game import NoForm, game_of
+from exchange.theory.outcomes import outcome
 from exchange.theory.values import Floats
 
 _TINY = 1e-12  # of the binomial distribution, left out
@@ -19,8 +20,6 @@ def occupancy(config: Config, measure: str, campaign: str) -> float:
 
     Raises NoForm where contacts are not independent draws, or runs have no stated length.
     """
-    from exchange.theory.forms import outcome
-
     if measure != "rerent" or campaign:
         raise NoForm("occupancy: measure = rerent")
     wins = float(outcome(game_of(config))[1].wins.sum())

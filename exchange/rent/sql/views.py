@@ -1,7 +1,7 @@
 """The SQL views of a ledger: every column with its expression, its unit and its meaning, in one table.
 
-The views stand on the relations of relations.py and on tables that `connect` makes: raw_texts (lists of texts by number),
-raw_names, raw_meta.
+The views stand on the relations of relations.py and on tables that `connect` makes: raw_texts (lists of texts by
+number), raw_names, raw_meta.
 """
 
 from typing import Final, NamedTuple

@@ -168,6 +168,7 @@ ERRORS = [
     (["report", "--html", "torn"], "--html torn: is a folder: expected a file to write; put --html behind the ledger"),
     (["report", "summary"], "summary: expected the folder of a ledger"),
     (["report", "torn", "--lang", "de"], "--lang de: expected en or fr"),
+    (["report", "--list", "--lang", "de"], "--lang de: expected en or fr"),
     (["report", "torn", "--small-cell", "-1"], "--small-cell -1: expected 0 or more people"),
     (["reconcile", "nowhere"], "nowhere: no such ledger folder"),
     (["replay", "nowhere", "--config", "c.toml"], "nowhere: no such ledger folder"),

@@ -435,6 +435,7 @@ def test_what_does_not_exist_is_one_line_with_the_nearest(mixed: Books) -> None:
         (lambda: command.answer([]), "expected the folder of a ledger, or --list"),
         (lambda: command.answer(["a", "b", "c"]), r"a b c: expected \[NAME\] LEDGER"),
         (lambda: command.answer(["x"], lang="de"), "--lang de: expected en or fr"),
+        (lambda: command.listed("de"), "--lang de: expected en or fr"),
         (lambda: command.answer(["x"], small_cell=-1), "--small-cell -1: expected 0 or more people"),
     ):
         with pytest.raises(ReportError, match=expected):

@@ -120,6 +120,8 @@ def compact(args: argparse.Namespace) -> tuple[str, int]:
     gone = sealer.retain(args.ledger, days, time.time_ns())
     before, after = sealer.compact(args.ledger)
     text = f"compacted {before} sealed files to {after}"
+    if before == after:
+        text = f"nothing to compact: {after} sealed file{'s'[: after != 1]}"
     if gone:
         text += f"; dropped {sum(file.rows for file in gone)} rows in {len(gone)} files, noted in the manifest"
     return text + "\n", 0

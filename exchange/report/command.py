@@ -41,7 +41,8 @@ def names() -> list[str]:
 
 
 def listed(lang: str = "en") -> str:
-    """Every report with its question and what it may be split by."""
+    """Every report with its question and what it may be split by. Raises ReportError for an unknown language."""
+    check(lang)
     words = Words(lang)
     lines = []
     for name in names():
@@ -131,7 +132,7 @@ def _named(words: list[str]) -> bool:
     return len(words) == 1 and words[0] in names() and not Path(words[0]).is_dir()
 
 
-def check(lang: str, small_cell: int) -> None:
+def check(lang: str, small_cell: int = SMALL_CELL) -> None:
     """Raises ReportError for a language or a size that does not exist."""
     if lang not in LANGUAGES:
         raise ReportError(f"--lang {lang}: expected {' or '.join(LANGUAGES)}")

@@ -1,4 +1,4 @@
-"""The report's tables: money and people by advertiser, by buyer, by publisher, and the fates of bids."""
+"""The tables of a run's summary: money and people by advertiser, by buyer, by publisher, and the fates of bids."""
 
 from typing import Final
 

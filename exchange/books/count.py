@@ -1,4 +1,4 @@
-"""One walk over a ledger that counts what the report shows; the passes themselves are compiled (`tally.py`).
+"""One walk over a ledger that counts what a run's summary shows; the passes themselves are compiled (`tally.py`).
 
 Events first: what became of each award. Then the wins, piece by piece, each once. An award's place is its serial less
 the first one of its worker, because serials rise with the wins and have few gaps; so no index is built, and no column

@@ -1,4 +1,4 @@
-"""The report: every figure against a naive count over the rows, one row at a time."""
+"""The summary of a run: every figure against a naive count over the rows, one row at a time."""
 
 import datetime
 from collections import Counter, defaultdict

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from exchange.rent.blocks import LedgerError
 from exchange.rent.sealed import quoted
+from exchange.rent.view_rows import check_files
 from exchange.rent.view_text import VIEWS
 from exchange.rent.views import connect_rows
 
@@ -131,6 +132,7 @@ def _open(ledger: "Ledger", query: str) -> "duckdb.DuckDBPyConnection":
     con.execute(f"SET allowed_paths = [{', '.join(map(quoted, paths))}]")
     _lock(con)
     _only_select(con, query)
+    check_files(ledger, query)
     return con
 
 

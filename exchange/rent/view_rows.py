@@ -4,6 +4,8 @@ A sealed file holds independent columns only; what it leaves out is derived here
 says of its win by worker and serial, histories by windows in order of seq. Rows of live segments carry their amounts.
 """
 
+import contextlib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -11,13 +13,17 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from exchange import market as m
-from exchange.rent.sealed import STORED, quoted
+from exchange.rent.sealed import STORED, Sealed, check, quoted
 from exchange.rent.splitting import split
 
 if TYPE_CHECKING:
     from exchange.rent.ledger import Ledger
 
 STREAMS: Final = ("auctions", "bids", "wins", "events")
+# the streams that a view reads; the other views read none
+BEHIND: Final = {"auctions": ("auctions",), "bids": ("bids",)} | dict.fromkeys(
+    ("wins", "events", "event_rows", "outcomes", "contacts", "postings"), ("wins", "events")
+)
 BILLED_MASK: Final = sum(1 << kind for kind in m.BILLING)
 SEEN_MASK: Final = BILLED_MASK | 1 << m.KIND_VIEW
 CLICK_MASK: Final = sum(1 << kind for kind in m.CLICKS)
@@ -62,6 +68,21 @@ def rows_of(ledger: "Ledger") -> Rows:
                     files.setdefault(stream, {})[worker.worker] = (paths, worker.last_seq)
         live[stream] = tails[0] if len(tails) == 1 else np.concatenate([np.empty(0, dtype), *tails])
     return Rows(files, live)
+
+
+def check_files(ledger: "Ledger", query: str) -> None:
+    """Verify the sealed files behind the views that a query names, once as long as they lie there unchanged.
+
+    DuckDB does not: one flipped bit is another number. Raises LedgerError that names the file.
+
+    A file that is not there any more was replaced, or is missing: DuckDB says so.
+    """
+    words = {word.removeprefix("raw_") for word in re.findall(r"\w+", query.lower())}
+    streams = {stream for view in BEHIND.keys() & words for stream in BEHIND[view]}
+    for file in ledger.manifest.files:
+        if file.stream in streams and ledger.path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                check(Sealed(ledger.path, file).path, file)
 
 
 def relations(files: Files, fees: dict[str, NDArray[Any]]) -> list[str]:

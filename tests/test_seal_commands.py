@@ -303,3 +303,18 @@ def test_sql_does_not_read_a_damaged_file(tmp_path):
     with pytest.raises(LedgerError, match=f"{name}: checksum"):
         command.answer(["lost", str(folder)])
     assert Ledger(folder).sql("select count(*) from wins").rows  # what lies elsewhere is whole
+
+
+def test_verify_says_when_a_closed_ledger_was_cut_short(tmp_path):
+    """What lies behind a missing row is left out by all readers; nobody is told that nothing is missing."""
+    folder = made(tmp_path / "a")
+    path = sorted(folder.glob("wins-*.seg"))[-1]
+    path.write_bytes(b"")
+    ledger = Ledger(folder)
+    text, code = rentier("verify", folder)
+    cut = sum(ledger.cut.values())
+    assert cut and code == 1 and f"and {cut} rows from there on are left out" in text
+    journal = small(folder, ALL, worker=0)  # the next writer cuts there, and nothing is missing any more
+    while_open = rentier("verify", folder)
+    journal.close()
+    assert while_open[1] == 0 and rentier("verify", folder)[1] == 0

@@ -19,6 +19,7 @@ from exchange.rent.ledger import Ledger
 from exchange.rent.migrate import FORMAT_1
 from exchange.rent.names import Names, read_meta, write_meta
 from exchange.rent.waterfall import fee_set, terms_of
+from exchange.report import command
 from tests.ledger_maker import ALL, Maker, small
 
 OLD = Path(__file__).with_name("format1.tar.xz")  # a simulation of the demo's market, written in format 1
@@ -249,3 +250,73 @@ def test_a_row_that_no_fee_set_explains_is_named(old, tmp_path):
     with pytest.raises(LedgerError, match=rf"wins seq {seq}: no fee set .* not migrated"):
         rentier("migrate", old, tmp_path / "new")
     assert not (tmp_path / "new").exists() and not list(tmp_path.glob("*.migrating"))
+
+
+@pytest.mark.parametrize("left", [None, b""])
+def test_sealed_files_without_their_manifest_are_no_empty_ledger(tmp_path, left):
+    """Nothing may take a ledger that was sealed for an empty one: a writer would begin it anew over its files."""
+    folder = made(tmp_path / "a")
+    rentier("seal", folder)
+    path = mf.path_of(folder)
+    path.unlink() if left is None else path.write_bytes(left)
+    text, code = rentier("verify", folder)
+    assert code == 1 and str(path) in text and ("missing" if left is None else "empty") in text
+    for refused in (
+        lambda: command.answer(["summary", str(folder)]), lambda: small(folder, ALL), lambda: rentier("seal", folder),
+        lambda: rentier("compact", folder), lambda: Ledger(folder),
+    ):  # fmt: skip
+        with pytest.raises(LedgerError, match="nothing else says what was sealed"):
+            refused()
+
+
+def test_a_first_file_that_a_crash_left_without_a_manifest_is_no_damage(tmp_path):
+    """Its segment is still there: the file is made once more."""
+    folder, whole = made(tmp_path / "a"), made(tmp_path / "b")
+    rentier("seal", whole)
+    (folder / "sealed").mkdir()
+    name = next(file.name for file in mf.read(whole).files if file.stream == "wins")
+    shutil.copy(whole / "sealed" / name, folder / "sealed" / name)
+    rows = Ledger(folder).verify()
+    assert rentier("seal", folder)[1] == 0 and Ledger(folder).verify() == rows
+
+
+@pytest.mark.parametrize("stream", ["wins", "events", "bids", "auctions"])
+def test_a_sealed_file_that_is_gone_is_named_by_reports(tmp_path, stream):
+    folder = made(tmp_path / "a")
+    rentier("seal", folder)
+    name = next(file.name for file in mf.read(folder).files if file.stream == stream)
+    (folder / "sealed" / name).unlink()
+    with pytest.raises(LedgerError, match=f"{name}.*missing"):
+        command.answer(["summary", str(folder)])
+
+
+def test_sql_does_not_read_a_damaged_file(tmp_path):
+    """DuckDB verifies nothing: one flipped bit is another sum."""
+    folder = made(tmp_path / "a")
+    rentier("seal", folder)
+    name = next(file.name for file in mf.read(folder).files if file.stream == "bids")
+    path = folder / "sealed" / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 4
+    path.write_bytes(data)
+    for query in ("select sum(net_nano) from bids", 'with b as (from "BIDS") select sum(net_nano) from b'):
+        with pytest.raises(LedgerError, match=f"{name}: checksum"):
+            Ledger(folder).sql(query)
+    with pytest.raises(LedgerError, match=f"{name}: checksum"):
+        command.answer(["lost", str(folder)])
+    assert Ledger(folder).sql("select count(*) from wins").rows  # what lies elsewhere is whole
+
+
+def test_verify_says_when_a_closed_ledger_was_cut_short(tmp_path):
+    """What lies behind a missing row is left out by all readers; nobody is told that nothing is missing."""
+    folder = made(tmp_path / "a")
+    path = sorted(folder.glob("wins-*.seg"))[-1]
+    path.write_bytes(b"")
+    ledger = Ledger(folder)
+    text, code = rentier("verify", folder)
+    cut = sum(ledger.cut.values())
+    assert cut and code == 1 and f"and {cut} rows from there on are left out" in text
+    journal = small(folder, ALL, worker=0)  # the next writer cuts there, and nothing is missing any more
+    while_open = rentier("verify", folder)
+    journal.close()
+    assert while_open[1] == 0 and rentier("verify", folder)[1] == 0

@@ -56,3 +56,43 @@ def test_few_people_are_in_no_row_point_or_sentence() -> None:
     assert after.tables[0].rows == [["1", 8.0], ["2", OTHERS], ["3", "<10"], [OTHERS, 4.125]]
     assert [[p.y for p in each.series[0].points] for each in after.charts] == [[8.0], [8.0]]
     assert after.answers[0].sentences[1] == told[1] and "fewer than" in after.answers[0].sentences[0].template
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(cells=st.dictionaries(st.sampled_from(["a/1", "a/2", "a/3", "b/1", "b/2", "c/1"]), st.integers(1, 40)))
+def test_an_advertisers_total_does_not_give_one_of_its_campaigns_away(cells: dict[str, int]) -> None:
+    """A report by advertiser has totals of the one by campaign: of each advertiser no campaign is hidden alone."""
+    columns = [Column("campaign", "campaign", "text", role="key"), Column("people", "people", "people"),
+               Column("spend", "spend", "money", role="sum")]  # fmt: skip
+    rows: list[list[Cell]] = [[name, n, float(n)] for name, n in cells.items()]
+    after = joined(Table("t", "t", columns, rows, people="people")).rows[: len(rows)]
+    for advertiser in "abc":
+        pairs = zip(after, cells.items(), strict=True)
+        group = [(row[2] is None, n) for row, (name, n) in pairs if name[0] == advertiser]
+        gone = [n for hidden, n in group if hidden]
+        assert len(gone) in (0, len(group)) or (len(gone) > 1 and sum(gone) >= 10), group
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(cells=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 30)), min_size=1, max_size=8))
+def test_cells_about_few_of_the_people_of_a_row_are_left_out(cells: list[tuple[int, int]]) -> None:
+    """Own customers among many: fewer than ten of them and their money are in no row, and in no difference."""
+    columns = [
+        Column("publisher", "publisher", "text", role="key"), Column("spend", "spend", "money", role="sum"),
+        Column("people", "people", "people"), Column("own", "own", "customers", few="own"),
+        Column("share", "share", "share", "", "ratio", "own_spend", "spend", few="own"),
+        Column("own_spend", "spend on own", "money", role="sum", few="own"),
+    ]  # fmt: skip
+    rows: list[list[Cell]] = [
+        [f"p{ix}", float(n), n, own, own / n, own / 4]
+        for ix, (n, own) in enumerate((max(n, own), own) for n, own in cells)
+    ]
+    table = Table("t", "t", columns, rows, people="people", total=True)
+    after = joined(table).rows
+    gone = [own for row, (_, own) in zip(after, cells, strict=False) if row[5] is None]
+    assert all(row[3:] == [None] * 3 for row in after[: len(rows)] if row[5] is None)
+    assert all(row[5] is None for row, (_, own) in zip(after, cells, strict=False) if 0 < own < 10)
+    left = [own for row, (_, own) in zip(after, cells, strict=False) if row[5] is not None and own]
+    assert not any(0 < own < 10 for own in gone) or not left or (len(gone) > 1 and sum(gone) >= 10)
+    for k in (1, 5):  # what is left out of the rows stands in the others
+        assert sum(float(row[k] or 0) for row in after) == sum(float(row[k] or 0) for row in rows)

@@ -167,7 +167,10 @@ def holdouts(ledger: Ledger, count: Count) -> list[HoldoutRow]:
     ids, of = ranks(advertiser)
     n, n_imps = ids.size, len(count.imps)
     opportunities = distinct(of * (n_imps + 1) + imp + 1) // (n_imps + 1)
-    keys, person = ranks(count.imps["person_key"][imp])
+    found = imp >= 0  # the auction of a bid may be missing: reconcile says so
+    person_key = np.zeros(imp.size, np.uint64)
+    person_key[found] = count.imps["person_key"][imp[found]]
+    keys, person = ranks(person_key)
     people = distinct((of * keys.size + person)[keys[person] != 0]) // max(keys.size, 1)
     counted, met = np.bincount(opportunities, minlength=n), np.bincount(people, minlength=n)
     rows = [

@@ -34,8 +34,9 @@ def announce_compiling() -> None:
 def open_ledger(path: Path) -> "Ledger":
     """The ledger in a folder. Raises Quit when there is none."""
     from exchange.rent.ledger import Ledger
+    from exchange.rent.manifest import is_ledger
 
-    if path.is_dir() and not any(path.glob("*.seg")) and not (path / "sealed" / "manifest.json").exists():
+    if path.is_dir() and not is_ledger(path):
         raise Quit(f"{path}: no *.seg files: expected the folder of a ledger")
     return Ledger(path)
 

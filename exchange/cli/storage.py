@@ -71,9 +71,10 @@ def writers_of(folder: Path) -> Iterator[None]:
 
 def verify(args: argparse.Namespace) -> tuple[str, int]:
     """Read everything: every checksum, the manifest, the numbering, and the sums of what is derived."""
-    from exchange.rent.blocks import LedgerError
+    from exchange.rent.blocks import LedgerError, being_written
     from exchange.rent.damage import damage
 
+    live = being_written(args.ledger)  # then a look may come between two rows
     try:
         ledger = open_ledger(args.ledger)
         broken = damage(args.ledger)
@@ -86,8 +87,17 @@ def verify(args: argparse.Namespace) -> tuple[str, int]:
     rows = ledger.verify()
     found = ledger.derivation()
     found += [f"worker {w}: seq {seq} is {there}, expected {seq}" for w, seq, there in ledger.gaps()]
+    if not live:
+        found += [
+            f"worker {worker.worker}: seq {worker.gap} is missing, and {sum(worker.cut.values())} rows from there on "
+            "are left out: a file was cut short or lost, or the power failed"
+            for worker in ledger.workers
+            if worker.gap
+        ]
     files, dropped = len(ledger.manifest.files), sum(gone.rows for gone in ledger.dropped)
     head = f"verify: {rows} rows, {files} sealed files, {len(found)} differences"
+    if cut := sum(ledger.cut.values()):
+        head += f"; {cut} rows left out: an unfinished step, a writer at work, or what is said below"
     if dropped:
         head += f"; {dropped} rows were dropped, as noted"
     return "\n".join([head, *found]) + "\n", 1 if found else 0

@@ -279,6 +279,17 @@ def lock_worker(folder: Path, worker: int) -> int:
     return fd
 
 
+def being_written(folder: Path) -> bool:
+    """Whether a process holds the lock of one of the journals of a ledger."""
+    for path in folder.glob("writer-w*.lock"):
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
 def reserve(fd: int, offset: int, size: int, path: Path | None) -> None:
     """Have the disk set space aside: a write into a map of a full disk would kill the process."""
     if not hasattr(os, "posix_fallocate"):

@@ -222,6 +222,7 @@ class Worker:
         self.chains = {name: Chain(name, worker, parts, skip_checksum, shapes) for name, parts in tree.items()}
         self.clean = all(chain.ended for chain in self.chains.values())
         self.cut: dict[str, int] = {}
+        self.gap = 0  # the first seq that is missing though there are rows behind it; 0 = none is
         self.last_seq = max([base, *(chain.last_seq(1 << 63) for chain in self.chains.values())])
         if not self.clean:
             self.last_seq = self._committed()
@@ -239,6 +240,7 @@ class Worker:
         high = self.last_seq
         if high > low and missing(high):
             high = low + bisect.bisect_left(range(low + 1, high + 1), 1, key=missing)
+            self.gap = high + 1
         if "auctions" not in self.chains:
             return high
         last = max(self.base, self.chains["auctions"].last_seq(high))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.market import KIND_REFUND, PARTIES, STREAMS
-from exchange.rent.blocks import HEADER_BYTES, Segment
+from exchange.rent.blocks import HEADER_BYTES, LedgerError, Segment
 from exchange.rent.chain import Chain, Gone, Worker
 from exchange.rent.derived import SPLIT_COLUMNS, history, splits, totals
 from exchange.rent.ledger import Ledger
@@ -251,7 +251,11 @@ class Columns:
             answer = result()
         except Gone:
             for fresh in self._moved(piece):
-                yield fresh, _run(work, fresh)
+                try:
+                    again = _run(work, fresh)
+                except Gone as gone:
+                    raise LedgerError(f"{gone}: this file is missing") from None
+                yield fresh, again
             return
         yield piece, answer
 

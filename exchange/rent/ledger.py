@@ -277,17 +277,17 @@ class Ledger:
         rows: NDArray[Any] = self._steady(worker, stream, load)
         return rows
 
-    def parts(self, worker: Worker, stream: str) -> tuple[list[str], NDArray[Any]]:
-        """Where the rows of one stream of one worker lie: paths of sealed files, and the rows behind those."""
+    def parts(self, worker: Worker, stream: str) -> tuple[list[Sealed], NDArray[Any]]:
+        """Where the rows of one stream of one worker lie: sealed files, and the rows behind those."""
 
-        def read(chain: Chain) -> tuple[list[str], NDArray[Any]]:
+        def read(chain: Chain) -> tuple[list[Sealed], NDArray[Any]]:
             assert chain.dtype is not None
-            paths = [part.name for part, _ in chain.blocks if isinstance(part, Sealed)]
+            sealed = [part for part, _ in chain.blocks if isinstance(part, Sealed)]
             tail = range(chain.n_sealed, len(chain.blocks))
             rows = [np.frombuffer(chain.payload(ix), chain.dtype)[: chain.keep[ix]] for ix in tail]
-            return paths, np.concatenate([np.empty(0, chain.dtype), *rows])
+            return sealed, np.concatenate([np.empty(0, chain.dtype), *rows])
 
-        found: tuple[list[str], NDArray[Any]] = self._steady(worker, stream, read)
+        found: tuple[list[Sealed], NDArray[Any]] = self._steady(worker, stream, read)
         return found
 
     def again(self, worker: Worker, stream: str) -> Chain:

@@ -91,11 +91,36 @@ def raw(folder: Path) -> bytes:
         return b""
 
 
+def is_ledger(folder: Path) -> bool:
+    """Whether there are segments in a folder, or a manifest or sealed files below it."""
+    return any(folder.glob("*.seg")) or path_of(folder).exists() or any((folder / FOLDER).glob("*.parquet"))
+
+
+def orphan(folder: Path) -> str:
+    """The name of a sealed file whose segments are gone; "" = none. Without a manifest its rows are nowhere else.
+
+    A crash while the first file is sealed leaves a file without a manifest, but its segments too.
+    """
+    for path in sorted((folder / FOLDER).glob("*.parquet")):
+        stream, worker, first = path.stem.split("-")[:3]
+        if not (folder / f"{stream}-{worker}-{first}.seg").exists():
+            return path.name
+    return ""
+
+
 def decode(folder: Path, data: bytes) -> Manifest:
     """The manifest of `raw`. Raises LedgerError when it is damaged, of another format, or names gaps."""
-    if not data:
-        return Manifest()
     path = path_of(folder)
+    if not data:
+        lost = orphan(folder)
+        if not lost and not path.exists():
+            return Manifest()
+        if late := raw(folder):  # written since `data` was read
+            return decode(folder, late)
+        raise LedgerError(
+            f"{path}: {'is empty' if path.exists() else 'is missing'}, and nothing else says what was sealed"
+            + (f", {lost} among it" if lost else "")
+        )
     body = data[len(_START) + 8 :]
     if not data.startswith(_START) or data[len(_START) : len(_START) + 8] != b"%08x" % zlib.crc32(body):
         raise LedgerError(f"{path}: the checksum does not fit: the file was damaged, or changed by hand")

@@ -104,7 +104,10 @@ class Books:
             self._made.add(name)
 
     def _need(self, query: str) -> None:
-        """Make the facts that a query names."""
+        """Make the facts that a query names, and verify the files behind its views."""
+        from exchange.rent.sql.relations import check_files
+
+        check_files(self.ledger.rows, query)
         for view in re.findall(r"\b(?:contact_)?facts\b", query):
             if view not in self._made:
                 self._make_facts(view)

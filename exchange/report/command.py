@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from exchange.rent.ledger import Ledger
+from exchange.rent.manifest import is_ledger
 from exchange.report import csv, html, screen
 from exchange.report.asking import Books
 from exchange.report.options import OPTIONS
@@ -117,7 +118,7 @@ def answer(
     if len(words) == 2 or not _named(words):
         if not folder:
             raise ReportError("expected the folder of a ledger, or --list")
-        if Path(folder).is_dir() and not any(Path(folder).glob("*.seg")) and not (Path(folder) / "sealed").is_dir():
+        if Path(folder).is_dir() and not is_ledger(Path(folder)):
             raise ReportError(f"{folder}: no *.seg files: expected the folder of a ledger")
         books = Books(Ledger(folder))
     try:

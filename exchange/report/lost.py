@@ -148,12 +148,13 @@ def _fates(fates: list[tuple[Any, ...]], lost: int) -> Table:
 
 def _groups(books: Books, by: tuple[str, ...]) -> Table:
     names = ", ".join(by)
-    rows: list[list[Cell]] = [
-        [*row[: len(by)], *_cells(row[len(by) :])]
-        for row in books.sql(f"SELECT {names}, {PRICED} FROM losses GROUP BY {names} ORDER BY count(*) DESC, {names}")
-    ]
+    found = books.sql(
+        f"SELECT {names}, {PRICED}, count(DISTINCT person) FROM losses GROUP BY {names} ORDER BY count(*) DESC, {names}"
+    )
+    rows: list[list[Cell]] = [[*row[: len(by)], *_cells(row[len(by) : -1])] for row in found]
     keys = [Column(name, name, "text", role="key") for name in by]
-    return Table("by_" + "_".join(by), by_title(by), [*keys, *COLUMNS], rows, total=True)
+    return Table("by_" + "_".join(by), by_title(by), [*keys, *COLUMNS], rows, total=True,
+                 counts=[int(row[-1]) for row in found])  # fmt: skip
 
 
 def _steps(raises: list[tuple[float, int, float, int]], whole: tuple[Any, ...]) -> Table:

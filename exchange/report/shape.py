@@ -115,6 +115,7 @@ class Column(Struct, frozen=True):
     times: float = 1.0
     bar: bool = False  # people would rather look: drawn beside the number
     aside: bool = False
+    few: str = ""  # key of the column that says of how few people of the row this one speaks
 
 
 class Table(Struct, frozen=True):

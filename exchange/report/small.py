@@ -14,11 +14,11 @@ OTHERS: Final = "others"
 def suppress(report: Report, people: int = SMALL_CELL) -> Report:
     """The report with every group of fewer than `people` people joined into "others"; 0 leaves it as it is.
 
-    A group's row stays with "<10" as its number of people and nothing else; its money is in the row "others". So
-    that no difference to a total gives a small group away, neither to that of the table nor to one that the same
-    report has with fewer dimensions, the smallest groups that are not small join them: wherever a total can be had,
-    at least `people` people in two groups are missing, or all of it is. Sentences and points of charts about fewer
-    people are left out.
+    A group's row stays with "<10" as its number of people and nothing else; its money is in the row "others". Cells
+    about few of a group's people (`Column.few`) are left out likewise. So that no difference to a total gives a small
+    group away, neither to that of the table nor to one that the same report has with fewer dimensions, the smallest
+    groups that are not small join them: wherever a total can be had, at least `people` people in two groups are
+    missing, or all of it is. Sentences and points of charts about fewer people are left out.
     """
     if not people:
         return report
@@ -68,14 +68,33 @@ def joined(table: Table, people: int = SMALL_CELL) -> Table:
     """A table whose small groups are joined; itself where it has none or its rows are not groups of people."""
     counts = _counts(table)
     small = {ix for ix, fewest in enumerate(counts) if 0 < fewest < people}
-    if not small:
+    hidden, at = _hidden(table, counts, small, people) if small else set[int](), _marker(table)
+    masked = {few: hidden | _hidden_of(table, few, people) for few in {column.few for column in table.columns} - {""}}
+    if not hidden and not any(masked.values()):
         return table
-    hidden, at = _hidden(table, counts, small, people), _marker(table)
     rows = [
-        _masked(table, row, at, f"<{people}" if ix in small else OTHERS) if ix in hidden else row
+        _masked(table, row, at, f"<{people}" if ix in small else OTHERS) if ix in hidden
+        else [None if ix in masked.get(column.few, ()) else cell
+              for cell, column in zip(row, table.columns, strict=True)]
         for ix, row in enumerate(table.rows)
-    ]
-    return replace(table, rows=[*rows, sum_row(table, [table.rows[ix] for ix in sorted(hidden)], OTHERS)])
+    ]  # fmt: skip
+    others = sum_row(table, [table.rows[ix] for ix in sorted(hidden)], OTHERS)
+    for few, gone in masked.items():  # each column's others are those of which it says nothing
+        apart = sum_row(table, [table.rows[ix] for ix in sorted(gone)], OTHERS)
+        alike = [few == column.few and (column.role == "sum" or gone == hidden) for column in table.columns]
+        blank = [few == column.few for column in table.columns]
+        others = [
+            a if same else None if none else b for a, b, same, none in zip(apart, others, alike, blank, strict=True)
+        ]
+    return replace(table, rows=[*rows, others])
+
+
+def _hidden_of(table: Table, few: str, people: int) -> set[int]:
+    """The rows of which nothing is said about those whom a column counts: few of their people, and who hides them."""
+    at = [column.key for column in table.columns].index(few)
+    counts = [_number(row[at]) for row in table.rows]
+    small = {ix for ix, n in enumerate(counts) if 0 < n < people}
+    return _hidden(table, counts, small, people) if small else set()
 
 
 def _counts(table: Table) -> list[float]:
@@ -102,13 +121,13 @@ def _hidden(table: Table, counts: list[float], small: set[int], people: int) -> 
     A total is that over the rows which agree in some of the keys; where one of them is masked, so are enough that
     they are two at least and hold `people` people.
     """
-    keys = [ix for ix, column in enumerate(table.columns) if column.role == "key"]
+    names = _names(table)
     groups: list[list[int]] = []
-    for size in range(max(len(keys), 1)):
-        for some in combinations(keys, size):
+    for size in range(max(len(names), 1)):
+        for some in combinations(names, size):
             parts: dict[tuple[Cell, ...], list[int]] = {}
-            for ix, row in enumerate(table.rows):
-                parts.setdefault(tuple(row[key] for key in some), []).append(ix)
+            for ix, key in enumerate(zip(*some, strict=True) if some else [()] * len(table.rows)):
+                parts.setdefault(key, []).append(ix)
             groups += [sorted(part, key=lambda ix: (counts[ix], ix)) for part in parts.values()]
     large = [ix for ix in sorted(range(len(counts)), key=lambda ix: (counts[ix], ix)) if counts[ix] >= people]
     hidden, before = small | set(large[:1]), -1
@@ -125,6 +144,16 @@ def _hidden(table: Table, counts: list[float], small: set[int], people: int) -> 
                     mine.append(ix)
                     missing += counts[ix]
     return hidden
+
+
+def _names(table: Table) -> list[list[Cell]]:
+    """The cells of each key, row by row; where campaigns are a key and advertisers are none, theirs as well: a
+    campaign is called advertiser/campaign, so that a report by advertiser has totals of this one."""
+    keys = {column.key: ix for ix, column in enumerate(table.columns) if column.role == "key"}
+    found = [[row[ix] for row in table.rows] for ix in keys.values()]
+    if "campaign" in keys and "advertiser" not in keys:
+        found.append([str(row[keys["campaign"]]).split("/")[0] for row in table.rows])
+    return found
 
 
 def _masked(table: Table, row: list[Cell], at: int, people: str) -> list[Cell]:

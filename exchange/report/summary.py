@@ -288,9 +288,9 @@ COLUMNS: Final = [
     Column("contacts", "contacts", "contacts", "Paid ads whose person is known.", "sum"),
     Column("twice", "rented twice", "customers", "Customers with at least two contacts within the group.", ""),
     Column("own_customers", "own customers", "customers", "Customers who were on the advertiser's own list when they "
-           "were rented.", ""),
+           "were rented.", "", few="own_customers"),
     Column("own_share", "own, of spend", "share", "Share of spend on the advertiser's own customers.", "ratio",
-           "own_spend", "spend"),
+           "own_spend", "spend", few="own_customers"),
     Column("seen", "ads seen", "ads", "Wins whose ad was seen.", "sum"),
     Column("cpm", "CPM", "cpm", "1000 x spend / ads seen.", "ratio", "spend", "seen", 1000.0),
     Column("people", "people", "people", "Different known people in paid ads.", ""),
@@ -298,7 +298,7 @@ COLUMNS: Final = [
     Column("conversions", "conversions", "conversions", "Wins whose person did what the ad was for.", "sum"),
     Column("wins", "wins", "wins", "Positions won.", "sum"),
     Column("own_spend", "spend on own", "money", "Spend on the advertiser's own customers. Net of refunds.", "sum",
-           aside=True),
+           aside=True, few="own_customers"),
     Column("known", "spend on known people", "money", "What was paid for people who are known. Net of refunds.", "sum",
            aside=True),
 ]  # fmt: skip

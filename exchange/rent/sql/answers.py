@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from exchange.rent.blocks import LedgerError
 from exchange.rent.sealed import quoted
 from exchange.rent.sql.connection import connect
-from exchange.rent.sql.relations import Rows
+from exchange.rent.sql.relations import Rows, check_files
 from exchange.rent.sql.views import VIEWS
 
 if TYPE_CHECKING:
@@ -130,10 +130,11 @@ def ask(rows: Rows, names: "Names", meta: dict[str, Any], query: str, parameters
 def _open(rows: Rows, names: "Names", meta: dict[str, Any], query: str) -> "duckdb.DuckDBPyConnection":
     """A locked connection for a query that may be asked."""
     con = connect(rows, names, meta)
-    paths = [path for by_worker in rows.files.values() for found, _ in by_worker.values() for path in found]
+    paths = [part.name for by_worker in rows.files.values() for found, _ in by_worker.values() for part in found]
     con.execute(f"SET allowed_paths = [{', '.join(map(quoted, paths))}]")
     _lock(con)
     _only_select(con, query)
+    check_files(rows, query)
     return con
 
 

@@ -4,6 +4,8 @@ A sealed file holds independent columns only; what it leaves out is derived here
 says of its win by worker and serial, histories by windows in order of seq. Rows of live segments carry their amounts.
 """
 
+import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,10 +15,14 @@ from numpy.typing import NDArray
 
 from exchange import market as m
 from exchange.rent.chain import Worker
-from exchange.rent.sealed import STORED, quoted
+from exchange.rent.sealed import STORED, Sealed, check, quoted
 from exchange.rent.sql.splitting import split
 
 STREAMS: Final = ("auctions", "bids", "wins", "events")
+# the streams that a view reads; the other views read none
+BEHIND: Final = {"auctions": ("auctions",), "bids": ("bids",)} | dict.fromkeys(
+    ("wins", "events", "event_rows", "outcomes", "contacts", "postings"), ("wins", "events")
+)
 BILLED_MASK: Final = sum(1 << kind for kind in m.BILLING)
 SEEN_MASK: Final = BILLED_MASK | 1 << m.KIND_VIEW
 CLICK_MASK: Final = sum(1 << kind for kind in m.CLICKS)
@@ -29,8 +35,8 @@ _SQL_TYPES: Final = {
 }  # fmt: skip
 
 
-Files = dict[str, dict[int, tuple[list[str], int]]]
-Parts = Callable[[Worker, str], tuple[list[str], NDArray[Any]]]
+Files = dict[str, dict[int, tuple[list[Sealed], int]]]
+Parts = Callable[[Worker, str], tuple[list[Sealed], NDArray[Any]]]
 
 
 class Rows(Struct):
@@ -59,12 +65,26 @@ def rows_of(loaded: Mapping[str, NDArray[Any]], workers: Sequence[Worker], parts
         tails: list[NDArray[Any]] = []
         for worker in workers:
             if stream in worker.chains:
-                paths, tail = parts(worker, stream)
+                sealed, tail = parts(worker, stream)
                 tails.append(tail)
-                if paths:
-                    files.setdefault(stream, {})[worker.worker] = (paths, worker.last_seq)
+                if sealed:
+                    files.setdefault(stream, {})[worker.worker] = (sealed, worker.last_seq)
         live[stream] = tails[0] if len(tails) == 1 else np.concatenate([np.empty(0, dtype), *tails])
     return Rows(files, live)
+
+
+def check_files(rows: Rows, query: str) -> None:
+    """Verify the sealed files behind the views that a query names, once as long as they lie there unchanged.
+
+    DuckDB does not: one flipped bit is another number. Raises LedgerError that names the file. Of a file that is not
+    there any more (replaced, or missing) DuckDB says so.
+    """
+    words = {word.removeprefix("raw_") for word in re.findall(r"\w+", query.lower())}
+    for stream in {stream for view in BEHIND.keys() & words for stream in BEHIND[view]}:
+        for found, _ in rows.files.get(stream, {}).values():
+            for part in found:
+                with contextlib.suppress(FileNotFoundError):
+                    check(part.path, part.file)
 
 
 def relations(files: Files, fees: dict[str, NDArray[Any]]) -> list[str]:
@@ -96,11 +116,11 @@ def _type(stream: str, name: str) -> str:
     return "BIGINT" if name == "refund_nano" else _SQL_TYPES[dtype[name].str[1:]]
 
 
-def _sealed(stream: str, by_worker: dict[int, tuple[list[str], int]]) -> str:
+def _sealed(stream: str, by_worker: dict[int, tuple[list[Sealed], int]]) -> str:
     """A query over the sealed files of a stream; "" when there are none."""
     columns = ", ".join(f"{name}::{_type(stream, name)} AS {name}" for name in _columns(stream))
     return " UNION ALL ".join(
-        f"SELECT {worker}::USMALLINT AS worker, {columns} FROM read_parquet([{', '.join(map(quoted, files))}]) "
+        f"SELECT {worker}::USMALLINT AS worker, {columns} FROM read_parquet([{', '.join(quoted(part.name) for part in files)}]) "
         f"WHERE seq <= {last_seq}"
         for worker, (files, last_seq) in sorted(by_worker.items())
     )

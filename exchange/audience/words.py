@@ -31,7 +31,8 @@ DAYS: Final[dict[str, tuple[int, ...]]] = {
 }
 # What people write who know other languages, and what it is called here.
 ELSEWHERE: Final = {
-    "==": "=", "<>": "!=", "=>": ">=", "=<": "<=", "&": "and", "|": "or", "!": "not", "any": "one of", "all": "all of", "none": "none of",
+    "==": "=", "<>": "!=", "=>": ">=", "=<": "<=",
+    "&": "and", "|": "or", "!": "not", "any": "one of", "all": "all of", "none": "none of",
     "segment": "seg", "segments": "seg", "site": "domain", "bundle": "app", "geo": "country", "format": "media",
     "to": "and", "null": "missing",
 }  # fmt: skip

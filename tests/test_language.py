@@ -157,6 +157,7 @@ LEAVES = [
     ("hour is present", Leaf("hour", tuple(range(168)))),
     ("hour is missing", Leaf("hour", (), missing=True)),
     ("seg in [café, 東京-1]", Leaf("seg", ("café", "東京-1"))),
+    ("last_contact_days between 7 and 7", Leaf("last_contact_days", ((7, 7),))),
 ]
 
 

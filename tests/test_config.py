@@ -59,6 +59,11 @@ w = 300
 h = 250
 image = "https://brand.example/box.png"
 """
+# `/` may stand in a name: two campaigns would be one to the ledger
+SLASHED = "".join(
+    GOOD.replace('name = "brand"', f'name = "{brand}"').replace('name = "box"', f'name = "{campaign}"')
+    for brand, campaign in (("a/b", "c"), ("A", "b/c"))
+)
 
 
 def number(value: float) -> str:
@@ -166,6 +171,7 @@ REFUSED = [
     ("[[endpoint]]\nname = 'a'\nurl = 'https://a/'", "endpoint\\[0\\].url = 'https://a/': expected http://host:port"),
     ("[[endpoint]]\nname = 'a'\nurl = 'http://a/'\n" * 2, "endpoint.name = 'a' stands twice"),
     (GOOD + GOOD.replace("brand", "Brand"), "advertiser.name = 'Brand' stands twice"),
+    (SLASHED, "advertiser/campaign = 'A/b/c' stands twice"),
     (GOOD.replace("value_cpm = 2.0", ""), "brand/box: expected exactly one of value_cpm, value_click"),
     (GOOD.replace("value_cpm = 2.0", "value_cpm = 2.0\nvalue_click = 1.0"), "expected exactly one of"),
     (GOOD.replace("2.0", "{ uniform = [0, 1], exponential = 1 }"), "expected exactly one of uniform"),
@@ -205,3 +211,10 @@ def test_a_file_that_is_not_there() -> None:
     """The path and the reason."""
     with pytest.raises(ConfigError, match="nowhere.toml: cannot be read: No such file"):
         load_config("nowhere.toml")
+
+
+def test_a_segment_of_an_endpoint_may_hold_the_word_own(tmp_path: Path) -> None:
+    """Only the leaf `own` is not for endpoints, and the language refuses it where the market is opened."""
+    path = tmp_path / "c.toml"
+    path.write_text("[[endpoint]]\nname = 'e'\nurl = 'http://a.example/'\ntarget = 'seg one of [own-car]'\n")
+    assert load_config(path).endpoint[0].target == "seg one of [own-car]"

@@ -89,8 +89,9 @@ def test_page_has_every_attribute_operator_and_limit():
             continue
         row = re.search(rf"^\| `{attribute.name}` \| (.*) \|$", PAGE, re.M)
         assert row, attribute.name
-        kind, meaning, source, values = row[1].split(" | ")
+        kind, meaning, source, width, values = row[1].split(" | ")
         assert (kind, meaning, source) == (attribute.kind, attribute.meaning, attribute.source)
+        assert width == ("-" if attribute.kind == NUMBER else "wide" if attribute.wide else "narrow")
         if attribute.values:
             assert values == ", ".join(attribute.values)
     for kind, operators in OPERATORS.items():
@@ -155,6 +156,8 @@ LEAVES = [
     ("hour not between 1 and 23", Leaf("hour", hours((WEEK, [0])), missing=True)),
     ("hour is present", Leaf("hour", tuple(range(168)))),
     ("hour is missing", Leaf("hour", (), missing=True)),
+    ("seg in [café, 東京-1]", Leaf("seg", ("café", "東京-1"))),
+    ("last_contact_days between 7 and 7", Leaf("last_contact_days", ((7, 7),))),
 ]
 
 
@@ -256,18 +259,26 @@ REFUSED = [
     ("seg one of [a", "1:14: unexpected the end: expected , | ]"),
     ("seg one of [a,]", "1:15: unexpected `]`: expected a value"),
     ('seg one of [""]', "1:13: unexpected ``: expected a value"),
-    ('seg one of ["a]', '1:13: unexpected `"`: expected a value'),
+    ('seg one of ["a]', "1:13: a quote that is not closed in its line"),
     ("seg one of a", "1:12: unexpected `a`: expected ["),
     ("seg = a", "1:5: after `seg` `=`: expected one of | none of"),
     ("own own", "1:5: unexpected `own`: expected and | or"),
-    ("own and", "1:8: unknown attribute the end"),
+    ("own and", "1:8: unexpected the end: expected country |"),
     ("own AND own", "1:5: unexpected `AND`: expected and | or; did you mean `and`?"),
     ("own && own", "1:5: unexpected `&`: expected and | or; did you mean `and`?"),
     ("own = 1", "1:5: unexpected `=`: expected and | or"),
     ("(own", "1:5: unexpected the end: expected ) | and | or"),
     ("own)", "1:4: unexpected `)`: expected and | or"),
-    ("()", "1:2: unknown attribute `)`"),
-    ("not", "1:4: unknown attribute the end"),
+    ("()", "1:2: unexpected `)`: expected country |"),
+    ("not", "1:4: unexpected the end: expected country |"),
+    ("age => 3", "1:5: after `age` `=>`: expected < |"),
+    ("age => 3", "did you mean `>=`?"),
+    ("age =< 3", "did you mean `<=`?"),
+    ('seg in ["suv]', "1:9: a quote that is not closed in its line"),
+    ('seg in [a] and\n seg in [b, "c]', "2:13: a quote that is not closed in its line"),
+    ("hour in []", "1:9: empty list of `hour`: leave the leaf out, or name a value"),
+    ("age > ٣", "1:7: age `٣`: expected a number from 0"),
+    ("hour in ٨..20", "1:9: hours `٨..20`: expected such as 8..20"),
     ("under in [a.org]", "1:1: unknown attribute `under`"),
     ("fit in [a]", "1:1: unknown attribute `fit`"),
     ("segments in [a]", "did you mean `seg`?"),
@@ -278,7 +289,7 @@ REFUSED = [
     ("hour in weekdays(8..20", "1:23: unexpected the end: expected , | )"),
     ("hour in wekdays(8..20)", "1:9: hour in `wekdays`: expected daily | weekdays | weekend | mon"),
     ("hour in wekdays(8..20)", "did you mean `weekdays`?"),
-    ("hour in []", "1:10: hour in `]`: expected daily"),
+    ("hour in []", "1:9: empty list of `hour`"),
     ("age between 30 and 20", "1:13: age between 30 and less: write the smaller number first"),
     ("age between 18 30", "1:16: unexpected `30`: expected and"),
     ("age < old", "1:7: age `old`: expected a number from 0 to 1,000,000,000"),

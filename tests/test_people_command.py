@@ -1,6 +1,7 @@
 """The commands `rentier people` and `rentier list`, as a user runs them."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from exchange.__main__ import main
 from exchange.audience import lists, table
 from exchange.audience.people import person_key
 from exchange.audience.vocabulary import Vocabulary
+from exchange.people import command
 from exchange.rent.journal import Journal
 from exchange.rent.names import Names, salt
 from tests.ledger_maker import ALL, START_NS, Maker
@@ -143,6 +145,12 @@ def test_lists_that_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     for option, expected in (("--hashed", "SHA-256"), ("--emails", "expected an e-mail")):
         told = said(capsys, "list", "import", "Halle", "ids.csv", "--ledger", "L", option, code=2)
         assert f"ids.csv:1: 'u1': expected {'the ' if option == '--hashed' else ''}" in told and expected in told
+    for header in ("email", " SHA256"):
+        (folder / "mails.csv").write_text(f"{header}\nanna@example.org\n")
+        told = said(capsys, "list", "import", "Halle", "mails.csv", "--ledger", "L", code=2)
+        assert "mails.csv:1: " in told and "--emails takes e-mails, --hashed takes their SHA-256" in told
+    never = said(capsys, "list", "import", "Halle", "ids.csv", "--ledger", "L", "--valid-from", "2999-01-01", code=2)
+    assert "--valid-from 2999-01-01: expected before 2116-02-20T23:53:38.427387904Z" in never
     maker = Maker(Journal(folder / "L", 0, ALL, block_rows=4))
     for _ in range(9):
         maker.step([5_000], 1)
@@ -152,6 +160,21 @@ def test_lists_that_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]
     last = ("list", "import", "Halle", "ids.csv", "--ledger", "L", "--valid-from")
     said(capsys, *last, "2026-01-01T00:00:00.9", code=2)
     said(capsys, *last, "2026-01-01T00:00:00.900001")
+
+
+def test_a_list_from_now_on_is_valid_behind_the_auctions_held_while_it_was_read(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exchange that serves holds an auction at every moment, also while the import looks for the last one."""
+    (folder / "ids.csv").write_text("id,city\nu1,Lille\n")
+    (folder / "L").mkdir()
+
+    def held_just_now(_: Path) -> int:
+        return time.time_ns() - 1
+
+    monkeypatch.setattr(command, "_last_auction_ns", held_just_now)
+    facts = json.loads(said(capsys, "list", "import", "Halle", "ids.csv", "--config", "c.toml", "--json"))
+    assert facts["people"] == 1
 
 
 def test_an_import_takes_away_what_requests_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

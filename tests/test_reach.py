@@ -80,6 +80,10 @@ def test_reach_and_overlap(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     ):
         found = told(capsys, text, *people)
         assert (found["matching"], found["ignored"]) == (matching, ignored), text
+        assert found["unheard"] == ({"yacht": ""} if "yacht" in text else {})
+    assert told(capsys, "not (seg one of [suvs, suv, SUVS])", *people)["unheard"] == {"suvs": "suv", "SUVS": "suv"}
+    assert main(["audience", "seg in [suvs]", *map(str, people)]) == 0
+    assert "\n          nobody has the segment suvs; did you mean suv?\n" in capsys.readouterr().out
 
 
 def test_what_they_cost(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

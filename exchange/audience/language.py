@@ -118,7 +118,7 @@ class _Parser(Reader):
             found = self.leaf(token)
             self.place(token, found, leaves_of(found))
         else:
-            self.expected(token, STARTS, "unknown attribute")
+            self.expected(token, STARTS, "unknown attribute" if token.kind == "word" else "unexpected")
         self.deepest, self.negative = max(self.deepest, depth), outside
         if not negated:
             return found

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from exchange.audience import kept
+from exchange.audience import kept, people
 from exchange.audience.people import PeopleError
 from exchange.audience.table import mark_of
 
@@ -24,7 +24,8 @@ FOLDER: Final = "lists"
 MAGIC: Final = b"RNTLISTS"
 VERSIONS_MAX: Final = 10_000  # of one advertiser
 FAR_NS: Final = 2**62  # there is no next version
-HEADERS: Final = ("user_id", "email", "sha256")  # first cells of a header line
+OF_EMAILS: Final = ("email", "sha256")
+HEADERS: Final = (*people.HEADERS, *OF_EMAILS)  # first cells of a header line of a list of e-mails
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 Keys = NDArray[np.uint64]
@@ -47,6 +48,13 @@ class Change(Struct):
     version: int  # in force now; 0 = none
     added: Keys
     removed: Keys
+
+
+def ident(cell: str) -> str:
+    """An id as requests give it. Raises ValueError for the header of a list of e-mails: as ids they match nobody."""
+    if cell.strip().lower() in OF_EMAILS:
+        raise ValueError(f"{cell[:80]!r}: expected ids; --emails takes e-mails, --hashed takes their SHA-256")
+    return cell
 
 
 def hashed(cell: str) -> str:

@@ -3,7 +3,7 @@
 Persons are known by `person_key`, a keyed 64-bit hash of their id; the id itself is never kept. Files are CSV
 in UTF-8 (a byte order mark is allowed), read whole at start:
 
-    user_id,segments              the header line is optional; any first line that begins with user_id is one
+    user_id,segments              the header line is optional; any first line that begins with user_id or id is one
     u1,auto_intent,suv            one cell per segment,
     u2,"auto_intent|suv"          or one cell with bars between, or both
     u3,-suv,van                   a leading minus takes a segment away
@@ -34,7 +34,7 @@ NAME_MAX_CHARS: Final = 253  # of a segment or a user id
 NAMES_MAX: Final = 1 << 20  # different segments
 SALT_MAX_BYTES: Final = 64
 ROWS_MAX: Final = 4 * PEOPLE_MAX  # of a people file
-HEADERS: Final = ("user_id",)  # what the first cell of a header line says
+HEADERS: Final = ("user_id", "id")  # what the first cell of a header line says
 CLEAR: Final = -1  # Mentions.codes: everything the person had before
 _NOTHING: Final = -2  # an empty cell
 _TOLD_EVERY: Final = 8_192  # rows between two words on progress

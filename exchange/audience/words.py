@@ -16,9 +16,9 @@ NESTING_MAX: Final = 16  # named audiences within named audiences
 DEPTH_MAX: Final = 64  # parentheses around a leaf, named audiences expanded
 NUMBER_MAX: Final = 1_000_000_000
 
-BAREWORD: Final = re.compile(r"[A-Za-z0-9_.:/-]+")
+BAREWORD: Final = re.compile(r"[\w.:/-]+")
 TOKEN: Final = re.compile(
-    r'\s*(?:(?P<word>[A-Za-z0-9_.:/-]+)|"(?P<quoted>[^"\n]*)"|@(?P<name>[\w.-]+)|(?P<sign>[<>=!]=|<>|\S))'
+    r'\s*(?:(?P<word>[\w.:/-]+)|"(?P<quoted>[^"\n]*)"|@(?P<name>[\w.-]+)|(?P<sign>[<>=!]=|<>|=[<>]|\S))'
 )
 SIZE: Final = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
 NUMBER_TEXT: Final = re.compile(r"(\d+)(?:\.(\d+))?", re.ASCII)
@@ -31,7 +31,8 @@ DAYS: Final[dict[str, tuple[int, ...]]] = {
 }
 # What people write who know other languages, and what it is called here.
 ELSEWHERE: Final = {
-    "==": "=", "<>": "!=", "&": "and", "|": "or", "!": "not", "any": "one of", "all": "all of", "none": "none of",
+    "==": "=", "<>": "!=", "=>": ">=", "=<": "<=",
+    "&": "and", "|": "or", "!": "not", "any": "one of", "all": "all of", "none": "none of",
     "segment": "seg", "segments": "seg", "site": "domain", "bundle": "app", "geo": "country", "format": "media",
     "to": "and", "null": "missing",
 }  # fmt: skip
@@ -157,6 +158,8 @@ class Reader:
     def one(self) -> Token:
         """One value: a word, or anything in quotes."""
         token = self.next()
+        if token.kind == "sign" and token.text == '"':
+            self.fail(token, "a quote that is not closed in its line")
         if token.kind not in ("word", "quoted") or not token.text.strip():
             self.expected(token, ["a value"])
         return token
@@ -239,8 +242,11 @@ class Reader:
 
     def times(self) -> set[int]:
         """Hours of the week: `weekdays(8..20)`, `sat`, `8..20` for every day, or a list of those in brackets."""
+        opening = self.coming
         if not self.take("["):
             return self._time()
+        if self.take("]"):
+            self.fail(opening, "empty list of `hour`: leave the leaf out, or name a value")
         found = self._time()
         while not self.take("]"):
             self.need(",", "]")

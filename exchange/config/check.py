@@ -65,6 +65,7 @@ def check(config: Config, name: str) -> None:
                 "or its rate in [rates]"
             )
         _check_campaigns(advertiser, name)
+    _unique(name, "advertiser/campaign", [f"{a.name}/{c.name}" for a in config.advertiser for c in a.campaign])
     if config.theory is not None:
         _check_theory(config, config.theory, name)
 
@@ -174,8 +175,6 @@ def _check_texts(config: Config, name: str) -> None:
         port = re.match(r"http://[^/:]+:(\d+)", endpoint.url)
         if port and int(port[1]) > 65_535:
             refuse("endpoint.url", endpoint.url, "a port up to 65535")
-        if re.search(r"\bown\b", endpoint.target):
-            refuse("endpoint.target", endpoint.target, "no leaf `own`: an endpoint has no customers of its own")
     for advertiser in config.advertiser:
         for campaign in advertiser.campaign:
             for creative in campaign.creative:

@@ -189,20 +189,23 @@ def _segments(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any], s
 
 def _import_list(args: argparse.Namespace, where: Where) -> tuple[dict[str, Any], str]:
     from exchange.audience import kept, lists
-    from exchange.audience.people import PeopleError, load_own_list, person_key
+    from exchange.audience.people import HEADERS, PeopleError, load_own_list, person_key
     from exchange.load.progress import Bar
 
     config, folder = where
     _check_advertiser(args.advertiser, None if config is None else [brand.name for brand in config.advertiser])
-    read = lists.hashed if args.hashed else lists.email if args.emails else None
+    read = lists.hashed if args.hashed else lists.email if args.emails else lists.ident
+    headers = HEADERS if read is lists.ident else lists.HEADERS
     with kept.lock(folder):
         key = _salt(folder, True)
         with Bar("bytes", show=not args.json) as bar:
-            keys = load_own_list(args.file, partial(person_key, key), read, lists.HEADERS, bar.at)
+            keys = load_own_list(args.file, partial(person_key, key), read, headers, bar.at)
         if not keys.size and not args.empty:
             raise PeopleError(f"{args.file}: nobody in it: expected at least one person, or --empty to clear the list")
-        from_ns = _time_ns(args.valid_from, "--valid-from")
         last_ns = _last_auction_ns(folder)
+        from_ns = _time_ns(args.valid_from, "--valid-from")  # now: read behind the last auction, as others are held
+        if from_ns >= lists.FAR_NS:
+            raise PeopleError(f"--valid-from {args.valid_from}: expected before {_when(lists.FAR_NS)}")
         if from_ns <= last_ns:
             raise PeopleError(
                 f"--valid-from {_when(from_ns)}: expected later than {_when(last_ns)}, the ledger's last auction: "

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from exchange.audience.language import TargetError, read_target
-from exchange.audience.target import Tree
+from exchange.audience.target import Tree, quoted
 from exchange.config import ConfigError
 from exchange.reach.costs import Cost, Costs, costs
 from exchange.reach.crowd import Crowd
@@ -28,7 +28,10 @@ class Overlap(Struct):
 
 
 class Reach(Struct):
-    """The reach of an expression among the people of a crowd. `ignored`: leaves that count as true."""
+    """The reach of an expression among the people of a crowd.
+
+    ignored: leaves that count as true; unheard: segments that nobody of the crowd has, each with the nearest or "".
+    """
 
     expression: str
     source: str
@@ -36,6 +39,7 @@ class Reach(Struct):
     matching: int
     share: float
     ignored: list[str]
+    unheard: dict[str, str]
     audiences: list[Overlap]
     costs: Costs | None
 
@@ -53,7 +57,7 @@ def reach(text: str, audiences: dict[str, str], crowd: Crowd, ledger: Path | Non
     overlaps.sort(key=lambda each: (-each.both, each.name))
     found = None if ledger is None else costs(Ledger(ledger), crowd.table.keys[mine], str(ledger))
     share = n / len(crowd) if len(crowd) else 0.0
-    return Reach(text, crowd.source, len(crowd), n, share, crowd.ignored(tree), overlaps, found)
+    return Reach(text, crowd.source, len(crowd), n, share, crowd.ignored(tree), crowd.unheard(tree), overlaps, found)
 
 
 def _named(name: str, audiences: dict[str, str]) -> Tree:
@@ -73,6 +77,10 @@ def render(found: Reach) -> str:
     ]
     if found.ignored:
         lines += _wrapped(f"          not known of people alone, and so left out: {'; '.join(found.ignored)}")
+    for name, near in found.unheard.items():
+        lines += _wrapped(
+            f"          nobody has the segment {quoted(name)}" + (f"; did you mean {quoted(near)}?" if near else "")
+        )
     lines.append("")
     if found.audiences:
         lines.append(f"{'named audience':<40}  {'people':>12}  {'in both':>12}  {'of this':>8}  {'of the named':>12}")

@@ -17,6 +17,7 @@ from exchange.audience.language import leaf_text
 from exchange.audience.normal import pushed
 from exchange.audience.people import Progress, person_key, read_mentions
 from exchange.audience.target import And, Leaf, Not, Tree, leaves_of
+from exchange.audience.words import nearest
 from exchange.config import Config
 from exchange.population import Population
 from exchange.population.people import COUNTRIES, DEVICES
@@ -51,6 +52,12 @@ class Crowd(Struct):
     def ignored(self, tree: Tree) -> list[str]:
         """The leaves of a tree that count as true, because this crowd does not know their attribute; each once."""
         return list(dict.fromkeys(leaf_text(leaf) for leaf in leaves_of(tree) if not self._knows(leaf)))
+
+    def unheard(self, tree: Tree) -> dict[str, str]:
+        """Segments that a tree names and nobody here has, as written, each with the nearest that somebody has or ""."""
+        asked = [value for leaf in leaves_of(tree) if leaf.attribute == "seg" for value in leaf.values]
+        known = [self.table.names[number] for number in np.unique(self.table.numbers)]
+        return {value: nearest(value, known) for value in dict.fromkeys(asked) if value not in known}
 
     def _knows(self, leaf: Leaf) -> bool:
         return leaf.attribute == "seg" or leaf.attribute in self.texts

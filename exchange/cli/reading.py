@@ -78,8 +78,10 @@ def _add_report(sub: argparse.ArgumentParser) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from exchange import compiled
     from exchange.report import command
 
+    compiled.without_scipy()
     kind = "json" if args.json else "csv" if args.csv else "html" if args.html else "screen"
     target = args.csv or args.html or "-"
     if target != "-" and Path(target).is_dir():

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exchange.books import tally as ta
+from exchange.books.part import Part
 from exchange.market import FEES, KIND_REFUND, PARTIES
 from exchange.openrtb.codes import HOLDOUT
 from exchange.rent.blocks import LedgerError
@@ -26,8 +27,8 @@ GAPS: Final = 8  # places that a serial may cost on average, before they are loo
 SPARE: Final = 1 << 20
 NO_MONTH: Final = -(2**31)
 WIN_COLUMNS: Final = (
-    "serial", "person_key", "buyer_total_nano", "clearing_nano", "fees", "flags", "bill", "advertiser", "seat", "endpoint",
-    "publisher",
+    "serial", "person_key", "buyer_total_nano", "clearing_nano", "fees", "flags", "bill", "advertiser", "seat",
+    "endpoint", "publisher",
 )  # fmt: skip
 _SELL0: Final = PARTIES.index("publisher")
 
@@ -110,9 +111,12 @@ class Refunds:
 
 
 class Count:
-    """What was counted; the tables stand as `tally` filled them."""
+    """What was counted, of all or of a part of the wins; the tables stand as `tally` filled them.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Of a part neither auctions nor bids are counted: they name no advertiser, no publisher, or no segment.
+    """
+
+    def __init__(self, ledger: Ledger, part: Part | None = None) -> None:
         self.wins, self.events = Columns(ledger, "wins"), Columns(ledger, "events")
         self.imps, self.bids = Columns(ledger, "auctions"), Columns(ledger, "bids")
         self.totals = np.zeros(ta.T_PARTIES + len(PARTIES), np.int64)
@@ -124,20 +128,27 @@ class Count:
         self.refunds, self.refunded_nano, self.refunded_wins = 0, 0, 0
         self.sold, self.first_ns, self.last_ns = 0, 0, 0
         self.held_out: list[list[Column]] = []  # advertiser, auction_id, imp_ix of bids that a holdout kept back
-        pairs = self._walk()
+        self.n_wins = 0
+        pairs = self._walk(part)
         self.rents = self._people(pairs)
-        self._count_imps()
-        self._count_bids()
+        if part is None:
+            self._count_imps()
+            self._count_bids()
 
-    def _walk(self) -> ta.Pairs:
+    def _walk(self, part: Part | None) -> ta.Pairs:
         """Go through events and wins."""
         places = Places(self.wins)
+        mine = None if part is None else self._mine(places, part)
         became, month = np.zeros(places.size, np.uint8), np.zeros(places.size, np.int16)
         order = np.zeros(places.size, np.int32 if len(self.events) < 2**31 else np.int64)
         span = np.array([2**31, -(2**31)], np.int64)
         first, back = 0, Refunds()
         for piece, (kind, serial, ts_ns, refund) in self.events.map_pieces(_event_columns):
             at = places.of(piece.worker, serial)
+            if mine is not None:
+                keep = (at >= 0) & mine[at]
+                at, kind = at[keep], kind[keep]
+                ts_ns, refund = ts_ns[keep] if ts_ns.size else ts_ns, None if refund is None else refund[keep]
             ta.mark(at, kind, ts_ns, _only_month(piece), first, became, month, order, span, self.kinds)
             if refund is not None:
                 back.note(at[kind == KIND_REFUND], refund[kind == KIND_REFUND])
@@ -148,9 +159,21 @@ class Count:
         for piece, columns in self.wins.map_pieces(_win_columns):
             at = places.of(piece.worker, columns[0])
             last = _rising(last, piece, at, columns[0])
+            if mine is not None:
+                columns, at = [column[mine[at]] for column in columns], at[mine[at]]
+            self.n_wins += at.size
+            if not at.size:
+                continue
             known = self._refund(back, at, became, columns)
             _add(self, pairs, piece.worker, (at, became, month, order, int(span[0])), known, columns[1:])
         return pairs
+
+    def _mine(self, places: Places, part: Part) -> NDArray[np.bool_]:
+        """Whether the award at each place belongs to a part."""
+        mine = np.zeros(max(places.size, 1), bool)
+        for piece, (serial, keep) in self.wins.map(lambda get: (get("serial")[0], part.mask(get))):
+            mine[places.of(piece.worker, serial)[keep]] = True
+        return mine
 
     def _refund(self, back: Refunds, at: Ints, became: Column, columns: list[Column]) -> tuple[Column, Ints, Ints]:
         """Take off a piece of the wins what was refunded.
@@ -264,8 +287,8 @@ def _add(
     for table in (ad, by, on, pairs):
         table.reserve(at.size)
     table_of_fees, known, parties = amounts
-    ta.add(at, became, total, clearing, table_of_fees, fees, known, parties, flags, bill, advertiser, seat, endpoint, publisher, count.totals,
-           ad.slots, ad.keys, ad.n, ad.sums, by.slots, by.keys, by.n, by.sums, on.slots, on.keys, on.n,
-           on.sums)  # fmt: skip
+    ta.add(at, became, total, clearing, table_of_fees, fees, known, parties, flags, bill, advertiser, seat, endpoint,
+           publisher, count.totals, ad.slots, ad.keys, ad.n, ad.sums, by.slots, by.keys, by.n, by.sums, on.slots,
+           on.keys, on.n, on.sums)  # fmt: skip
     ta.acquaint(at, became, month, order, month0, worker, person, total, flags, advertiser, count.totals, ad.slots,
                 ad.keys, ad.n, ad.sums, pairs.slots, pairs.rows, pairs.n, pairs.months)  # fmt: skip

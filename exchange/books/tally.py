@@ -46,8 +46,7 @@ PAIR: Final = mk.shape(
     ]
 )
 PAIR_BYTES: Final = PAIR.itemsize
-SLOTS_AHEAD: Final = 24  # wins between asking for a slot and for its pair, and the pair's use: two memory accesses
-PAIRS_AHEAD: Final = 12
+SLOTS_AHEAD, PAIRS_AHEAD = 24, 12  # wins between asking for a slot, for its pair, and their use
 OWN: Final = 1  # PAIR.flags: on the advertiser's own list at one contact or more
 NEW: Final = 2  # has converted, at a contact that was not on it
 _DAY_NS: Final = 86_400 * 10**9
@@ -233,8 +232,8 @@ def mark(at, kind, ts_ns, only_month, first, became, month, order, span, kinds):
 
 @njit(cache=True, nogil=True)
 def add(  # type: ignore[no-untyped-def]
-    at, became, total, clearing, table, fees, known, parties, flags, bill, advertiser, seat, endpoint, publisher, totals,
-    ad_slots, ad_keys, ad_n, ad, by_slots, by_keys, by_n, by, on_slots, on_keys, on_n, on,
+    at, became, total, clearing, table, fees, known, parties, flags, bill, advertiser, seat, endpoint, publisher,
+    totals, ad_slots, ad_keys, ad_n, ad, by_slots, by_keys, by_n, by, on_slots, on_keys, on_n, on,
 ):  # fmt: skip
     """Add some wins up: `at` = place of each win among the awards of `became` (from `mark`).
 
@@ -254,20 +253,20 @@ def add(  # type: ignore[no-untyped-def]
         own = flags[k] & mk.FLAG_OWN != 0
         a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[k]))
         b = _find(by_slots, by_keys, by_n, np.uint64(endpoint[k] + 1) << np.uint64(32) | np.uint64(seat[k]))
+        p = _find(on_slots, on_keys, on_n, np.uint64(publisher[k]))
         ad[a, WINS] += not lost
         by[b, WINS] += not lost
         n_lost += lost
-        p = _find(on_slots, on_keys, on_n, np.uint64(publisher[k]))
         if seen:
             ad[a, SEEN] += 1
             on[p, SEEN] += 1
             n_seen += 1
             n_own_seen += own
         if bits & (CLICKED | CONVERTED):
-            clicked, converted = bits & CLICKED != 0, bits & CONVERTED != 0
-            ad[a, CLICKS] += clicked
-            ad[a, CONVERSIONS] += converted
-            n_clicks, n_conversions = n_clicks + clicked, n_conversions + converted
+            ad[a, CLICKS] += bits & CLICKED != 0
+            ad[a, CONVERSIONS] += bits & CONVERTED != 0
+            n_clicks += bits & CLICKED != 0
+            n_conversions += bits & CONVERTED != 0
         n_released += bits & RELEASED != 0
         if bits & BILLED:
             paid = total[k]
@@ -275,11 +274,9 @@ def add(  # type: ignore[no-untyped-def]
                 nth += 1
             if nth < known.size and known[nth] == k:
                 priced = np.int64(-1)
-                for party in range(_PARTIES):
-                    of[party] = parties[nth, party]
+                of[:] = parties[nth]
             elif clearing[k] != priced or fees[k] != set_of or flags[k] & mk.FLAG_DATA != data_of:
-                priced, set_of = np.int64(clearing[k]), np.int64(fees[k])
-                data_of = np.int64(flags[k] & mk.FLAG_DATA)  # runs of equal prices are usual at floors
+                priced, set_of, data_of = np.int64(clearing[k]), np.int64(fees[k]), np.int64(flags[k] & mk.FLAG_DATA)
                 split(table[set_of], priced, data_of, of)
             ad[a, N_BILLED] += 1
             ad[a, SPEND] += paid
@@ -296,8 +293,8 @@ def add(  # type: ignore[no-untyped-def]
             n_open, held = n_open + 1, held + total[k]
     sums = (n_lost, n_open, held, n_billed, spend, cleared, n_own, own_spend, n_seen, n_own_seen, n_clicks,
             n_conversions, n_released)  # fmt: skip
-    for place in range(T_FIRSTS):
-        totals[place] += sums[place]
+    for place, found in enumerate(sums):
+        totals[place] += found
     for party in range(_PARTIES):
         totals[T_PARTIES + party] += to[party]
 
@@ -314,15 +311,13 @@ def acquaint(  # type: ignore[no-untyped-def]
     """
     mask, slot_at, pair_at = np.uint64(slots.size - 1), slots.ctypes.data, pairs.ctypes.data
     for k in range(at.size):
-        if k + SLOTS_AHEAD < at.size:
-            a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[k + SLOTS_AHEAD]))
-            prefetch(slot_at + 4 * np.int64(_start(person[k + SLOTS_AHEAD], np.uint32(a)) & mask))
-        if k + PAIRS_AHEAD < at.size:
-            a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[k + PAIRS_AHEAD]))
-            near = slots[_start(person[k + PAIRS_AHEAD], np.uint32(a)) & mask]
-            if near >= 0:
-                prefetch(pair_at + PAIR_BYTES * near)
-                prefetch(pair_at + PAIR_BYTES * near + PAIR_BYTES - 1)
+        far, near = min(k + SLOTS_AHEAD, at.size - 1), min(k + PAIRS_AHEAD, at.size - 1)
+        a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[far]))
+        prefetch(slot_at + 4 * np.int64(_start(person[far], np.uint32(a)) & mask))
+        a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[near]))
+        row = pair_at + PAIR_BYTES * np.int64(slots[_start(person[near], np.uint32(a)) & mask])
+        prefetch(row)
+        prefetch(row + PAIR_BYTES - 1)
         bits = np.int64(became[at[k]])
         if bits & BILLED == 0 or person[k] == np.uint64(0):
             continue

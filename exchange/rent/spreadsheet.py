@@ -6,7 +6,7 @@ STARTS: Final = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would take suc
 
 
 def guarded(cell: Any) -> Any:
-    """A cell as it may be written: an apostrophe goes before a text that a spreadsheet would run; others as they are."""
+    """A cell as it may be written: an apostrophe goes before a text that a spreadsheet would run."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(STARTS) else cell
 
 

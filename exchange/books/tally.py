@@ -182,8 +182,7 @@ def _find_pair(slots, rows, n, person, advertiser):  # type: ignore[no-untyped-d
 def month_of(day):  # type: ignore[no-untyped-def]
     """Calendar month since January 1970 of a day since 1970-01-01 (Howard Hinnant's civil_from_days)."""
     shifted = day + 719_468
-    era = shifted // 146_097
-    of_era = shifted - era * 146_097
+    era, of_era = shifted // 146_097, shifted % 146_097
     year_of_era = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
     of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)  # from 1 March
     march = (5 * of_year + 2) // 153
@@ -256,18 +255,15 @@ def add(  # type: ignore[no-untyped-def]
         p = _find(on_slots, on_keys, on_n, np.uint64(publisher[k]))
         ad[a, WINS] += not lost
         by[b, WINS] += not lost
-        n_lost += lost
         if seen:
             ad[a, SEEN] += 1
             on[p, SEEN] += 1
-            n_seen += 1
-            n_own_seen += own
+            n_seen, n_own_seen = n_seen + 1, n_own_seen + own
         if bits & (CLICKED | CONVERTED):
             ad[a, CLICKS] += bits & CLICKED != 0
             ad[a, CONVERSIONS] += bits & CONVERTED != 0
-            n_clicks += bits & CLICKED != 0
-            n_conversions += bits & CONVERTED != 0
-        n_released += bits & RELEASED != 0
+            n_clicks, n_conversions = n_clicks + (bits & CLICKED != 0), n_conversions + (bits & CONVERTED != 0)
+        n_lost, n_released = n_lost + lost, n_released + (bits & RELEASED != 0)
         if bits & BILLED:
             paid = total[k]
             while nth < known.size and known[nth] < k:

@@ -20,9 +20,9 @@ MONTH: Final = datetime.timedelta(days=28)
 ME: Final = "“Me” is all {n} advertisers of this ledger together; the table by advertiser has each one's own numbers."
 
 
-WITHIN: Final = Text("Counted within these wins alone: a first contact, and a customer rented twice, are so among them. "
-                   "What is nobody's is left out: spaces offered where only an advertiser or a segment is meant, bids "
-                   "where a segment is.")  # fmt: skip
+WITHIN: Final = Text("Counted within these wins alone: a first contact, and a customer rented twice, are so among "
+                     "them. What is nobody's is left out: spaces offered where an advertiser or a segment is meant, "
+                     "bids where a segment is.")  # fmt: skip
 
 
 def counted(books: Books) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import tempfile
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -74,6 +75,21 @@ def prepare() -> Path:
     if "numba.core.config" in sys.modules:  # imported before us, it has read the environment already
         sys.modules["numba.core.config"].CACHE_DIR = str(folder)  # type: ignore[attr-defined]
     return folder
+
+
+def without_scipy() -> None:
+    """Load the compiler's array functions without SciPy, whose BLAS they look for: it takes as long as a report does.
+
+    For a process whose kernels multiply no matrices: what does cannot be compiled afterwards.
+    """
+    wanted = "scipy.linalg.cython_blas"
+    if "numba.np.arraymath" in sys.modules or wanted in sys.modules:
+        return
+    sys.modules[wanted] = None  # type: ignore[assignment]  # an import of it fails, as where there is no SciPy
+    try:
+        import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[wanted]
 
 
 def is_cold() -> bool:

@@ -27,6 +27,7 @@ from exchange.books.breakdown import (
 )
 from exchange.books.count import Count
 from exchange.books.keys import Ints, ratio
+from exchange.books.part import Part
 from exchange.market import KIND_OPT_IN, KIND_OPT_OUT, KIND_UNPAID, PARTIES
 from exchange.rent.ledger import Ledger
 
@@ -116,9 +117,13 @@ class Summary(Struct):
     last_ns: int = 0
 
 
-def summarise(ledger: Ledger) -> Summary:
-    """Compute the summary of a ledger in one walk over the columns it needs. Money is net of refunds."""
-    count = Count(ledger)
+def summarise(ledger: Ledger, part: Part | None = None) -> Summary:
+    """Compute the summary of a ledger in one walk over the columns it needs. Money is net of refunds.
+
+    part: of these wins alone; auctions and bids, which are nobody's, are 0 then.
+    """
+    count = Count(ledger, part)
+    n_imps = len(count.imps) if part is None else 0
     totals, met, kinds = count.totals.tolist(), count.met.tolist(), count.kinds.tolist()
     spend, seen, clicks, conversions = (
         totals[at] for at in (ta.T_SPEND, ta.T_SEEN, ta.T_CLICKS, ta.T_CONVERSIONS)
@@ -127,11 +132,11 @@ def summarise(ledger: Ledger) -> Summary:
     fates_ = fates(count)
     return Summary(
         currency=str(ledger.meta.get("currency", "")),
-        auctions=len(count.imps),
+        auctions=n_imps,
         sold=count.sold,
-        fill=ratio(count.sold, len(count.imps)),
+        fill=ratio(count.sold, n_imps),
         bids=sum(row.bids for row in fates_ if row.code not in NO_OFFER),
-        wins=len(count.wins) - totals[ta.T_LOST],
+        wins=count.n_wins - totals[ta.T_LOST],
         billed=totals[ta.T_BILLED],
         seen=seen,
         clicks=clicks,

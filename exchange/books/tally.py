@@ -12,6 +12,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from exchange import market as mk
+from exchange.memory import prefetch
+from exchange.rent.waterfall import split
 
 # what became of an award
 BILLED: Final = 1
@@ -43,6 +45,8 @@ PAIR: Final = mk.shape(
         ("flags", "u2"),
     ]
 )
+PAIR_BYTES: Final = PAIR.itemsize
+SLOTS_AHEAD, PAIRS_AHEAD = 24, 12  # wins between asking for a slot, for its pair, and their use
 OWN: Final = 1  # PAIR.flags: on the advertiser's own list at one contact or more
 NEW: Final = 2  # has converted, at a contact that was not on it
 _DAY_NS: Final = 86_400 * 10**9
@@ -117,6 +121,12 @@ def _mix(key):  # type: ignore[no-untyped-def]
     return mixed ^ (mixed >> np.uint64(32))
 
 
+@njit(cache=True, nogil=True, inline="always")
+def _start(person, advertiser):  # type: ignore[no-untyped-def]
+    """Where to look first for a pair, before the mask."""
+    return _mix(person + (np.uint64(advertiser) << np.uint64(40)))
+
+
 @njit(cache=True, nogil=True)
 def _place_groups(slots, keys, n):  # type: ignore[no-untyped-def]
     """Fill empty slots with the keys there are."""
@@ -133,7 +143,7 @@ def _place_pairs(slots, rows, n):  # type: ignore[no-untyped-def]
     """Fill empty slots with the pairs there are."""
     mask = np.uint64(slots.size - 1)
     for k in range(n):
-        at = _mix(rows[k].person + (np.uint64(rows[k].advertiser) << np.uint64(40))) & mask
+        at = _start(rows[k].person, rows[k].advertiser) & mask
         while slots[at] >= 0:
             at = (at + np.uint64(1)) & mask
         slots[at] = k
@@ -157,7 +167,7 @@ def _find(slots, keys, n, key):  # type: ignore[no-untyped-def]
 def _find_pair(slots, rows, n, person, advertiser):  # type: ignore[no-untyped-def]
     """The place of a pair, which is added when it is new."""
     mask = np.uint64(slots.size - 1)
-    at = _mix(person + (np.uint64(advertiser) << np.uint64(40))) & mask
+    at = _start(person, advertiser) & mask
     while slots[at] >= 0 and (rows[slots[at]].person != person or rows[slots[at]].advertiser != advertiser):
         at = (at + np.uint64(1)) & mask
     if slots[at] < 0:
@@ -172,8 +182,7 @@ def _find_pair(slots, rows, n, person, advertiser):  # type: ignore[no-untyped-d
 def month_of(day):  # type: ignore[no-untyped-def]
     """Calendar month since January 1970 of a day since 1970-01-01 (Howard Hinnant's civil_from_days)."""
     shifted = day + 719_468
-    era = shifted // 146_097
-    of_era = shifted - era * 146_097
+    era, of_era = shifted // 146_097, shifted % 146_097
     year_of_era = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
     of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)  # from 1 March
     march = (5 * of_year + 2) // 153
@@ -181,13 +190,15 @@ def month_of(day):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def mark(at, kind, ts_ns, first, became, month, order, span, kinds):  # type: ignore[no-untyped-def]
+def mark(at, kind, ts_ns, only_month, first, became, month, order, span, kinds):  # type: ignore[no-untyped-def]
     """Note what became of awards: `at` = place of each event's award, -1 = none; `first` = number of the first event.
 
-    Writes `became` (bits), and of the billing its `month` and its `order` among the events; keeps the first and last
-    month of all in `span`; counts `kinds`.
+    ts_ns: of the events; empty where all are of one month, `only_month`. Writes `became` (bits), and of the billing
+    its `month` and its `order` among the events; keeps the first and last month of all in `span`; counts `kinds`.
     """
-    day, now = np.int64(-(1 << 62)), 0
+    day, now = np.int64(-(1 << 62)), np.int64(only_month)
+    if not ts_ns.size and at.size:  # whether any of them bills or not
+        span[0], span[1] = min(span[0], now), max(span[1], now)
     for k in range(at.size):
         if kind[k] < kinds.size:
             kinds[kind[k]] += 1
@@ -196,7 +207,7 @@ def mark(at, kind, ts_ns, first, became, month, order, span, kinds):  # type: ig
         what, bits = kind[k], became[at[k]]
         if what in (_IMPRESSION, _BILLED_CLICK, _BILLED_CONVERSION):
             if not bits & BILLED:
-                if ts_ns[k] // _DAY_NS != day:
+                if ts_ns.size and ts_ns[k] // _DAY_NS != day:
                     day = ts_ns[k] // _DAY_NS
                     now = month_of(day)
                     span[0], span[1] = min(span[0], now), max(span[1], now)
@@ -220,14 +231,16 @@ def mark(at, kind, ts_ns, first, became, month, order, span, kinds):  # type: ig
 
 @njit(cache=True, nogil=True)
 def add(  # type: ignore[no-untyped-def]
-    at, became, total, clearing, parties, flags, bill, advertiser, seat, endpoint, publisher, totals,
-    ad_slots, ad_keys, ad_n, ad, by_slots, by_keys, by_n, by, on_slots, on_keys, on_n, on,
+    at, became, total, clearing, table, fees, known, parties, flags, bill, advertiser, seat, endpoint, publisher,
+    totals, ad_slots, ad_keys, ad_n, ad, by_slots, by_keys, by_n, by, on_slots, on_keys, on_n, on,
 ):  # fmt: skip
     """Add some wins up: `at` = place of each win among the awards of `became` (from `mark`).
 
     Tables: `ad` by advertiser, `by` by buyer (endpoint + 1 << 32 | seat), `on` by publisher; each has room for as many
-    new keys as there are wins. Money is net of what was refunded.
+    new keys as there are wins. Money is net of what was refunded. Amounts of parties follow from the price by the fee
+    set (`fees` into `table`), but for the rows `known`, ascending, whose are the rows of `parties`.
     """
+    of, priced, set_of, data_of, nth = np.zeros(_PARTIES, np.int64), np.int64(-1), np.int64(-1), np.int64(-1), 0
     # sums in locals: in an array each would be stored and loaded again for every win
     n_lost = n_open = held = n_billed = spend = cleared = n_own = own_spend = np.int64(0)
     n_seen = n_own_seen = n_clicks = n_conversions = n_released = np.int64(0)
@@ -239,41 +252,45 @@ def add(  # type: ignore[no-untyped-def]
         own = flags[k] & mk.FLAG_OWN != 0
         a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[k]))
         b = _find(by_slots, by_keys, by_n, np.uint64(endpoint[k] + 1) << np.uint64(32) | np.uint64(seat[k]))
+        p = _find(on_slots, on_keys, on_n, np.uint64(publisher[k]))
         ad[a, WINS] += not lost
         by[b, WINS] += not lost
-        n_lost += lost
-        p = _find(on_slots, on_keys, on_n, np.uint64(publisher[k]))
         if seen:
             ad[a, SEEN] += 1
             on[p, SEEN] += 1
-            n_seen += 1
-            n_own_seen += own
+            n_seen, n_own_seen = n_seen + 1, n_own_seen + own
         if bits & (CLICKED | CONVERTED):
-            clicked, converted = bits & CLICKED != 0, bits & CONVERTED != 0
-            ad[a, CLICKS] += clicked
-            ad[a, CONVERSIONS] += converted
-            n_clicks, n_conversions = n_clicks + clicked, n_conversions + converted
-        n_released += bits & RELEASED != 0
+            ad[a, CLICKS] += bits & CLICKED != 0
+            ad[a, CONVERSIONS] += bits & CONVERTED != 0
+            n_clicks, n_conversions = n_clicks + (bits & CLICKED != 0), n_conversions + (bits & CONVERTED != 0)
+        n_lost, n_released = n_lost + lost, n_released + (bits & RELEASED != 0)
         if bits & BILLED:
             paid = total[k]
+            while nth < known.size and known[nth] < k:
+                nth += 1
+            if nth < known.size and known[nth] == k:
+                priced = np.int64(-1)
+                of[:] = parties[nth]
+            elif clearing[k] != priced or fees[k] != set_of or flags[k] & mk.FLAG_DATA != data_of:
+                priced, set_of, data_of = np.int64(clearing[k]), np.int64(fees[k]), np.int64(flags[k] & mk.FLAG_DATA)
+                split(table[set_of], priced, data_of, of)
             ad[a, N_BILLED] += 1
             ad[a, SPEND] += paid
             by[b, N_BILLED] += 1
             by[b, SPEND] += paid
-            on[p, SPEND] += parties[k, _PUBLISHER]
+            on[p, SPEND] += of[_PUBLISHER]
             n_billed, spend, cleared = n_billed + 1, spend + paid, cleared + clearing[k]
             if own:
                 ad[a, OWN_SPEND] += paid
                 n_own, own_spend = n_own + 1, own_spend + paid
-            of = parties[k]
             to = (to[0] + of[0], to[1] + of[1], to[2] + of[2], to[3] + of[3], to[4] + of[4],
                   to[5] + of[5], to[6] + of[6], to[7] + of[7], to[8] + of[8], to[9] + of[9])  # fmt: skip
         elif bits & RELEASED == 0:
             n_open, held = n_open + 1, held + total[k]
     sums = (n_lost, n_open, held, n_billed, spend, cleared, n_own, own_spend, n_seen, n_own_seen, n_clicks,
             n_conversions, n_released)  # fmt: skip
-    for place in range(T_FIRSTS):
-        totals[place] += sums[place]
+    for place, found in enumerate(sums):
+        totals[place] += found
     for party in range(_PARTIES):
         totals[T_PARTIES + party] += to[party]
 
@@ -285,9 +302,18 @@ def acquaint(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Add what was billed for known people to their pairs; of wins that `add` has seen: it knows their advertisers.
 
-    The pairs have room for as many new ones as there are wins.
+    The pairs have room for as many new ones as there are wins. They do not fit in the cache, and each win's is
+    another: so what the wins ahead will need is fetched meanwhile, the slot first, then the pair that it names.
     """
+    mask, slot_at, pair_at = np.uint64(slots.size - 1), slots.ctypes.data, pairs.ctypes.data
     for k in range(at.size):
+        far, near = min(k + SLOTS_AHEAD, at.size - 1), min(k + PAIRS_AHEAD, at.size - 1)
+        a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[far]))
+        prefetch(slot_at + 4 * np.int64(_start(person[far], np.uint32(a)) & mask))
+        a = _find(ad_slots, ad_keys, ad_n, np.uint64(advertiser[near]))
+        row = pair_at + PAIR_BYTES * np.int64(slots[_start(person[near], np.uint32(a)) & mask])
+        prefetch(row)
+        prefetch(row + PAIR_BYTES - 1)
         bits = np.int64(became[at[k]])
         if bits & BILLED == 0 or person[k] == np.uint64(0):
             continue

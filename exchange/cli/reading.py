@@ -13,7 +13,8 @@ def commands(command: Command) -> None:
             "report",
             _report,
             "What it cost to rent the people of a ledger: summary, or the report NAME.",
-            "rentier report waterfall demo-ledger --by publisher --html report.html --lang fr",
+            "rentier report waterfall demo-ledger --by publisher --html report.html --lang fr\n"
+            '  rentier report summary demo-ledger --only "advertiser=Volante Cars"',
         )
     )
     sub = command(
@@ -60,6 +61,9 @@ def _add_report(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--by", default="", metavar="A,B", help="split the main table, by advertiser, publisher, week, ..."
     )
+    sub.add_argument("--only", action="append", default=[], metavar="KEY=NAME",
+                     help="of an advertiser, publisher, segment or week alone: --only advertiser=NAME; another key: "
+                          "both, the same key again: either")  # fmt: skip
     how = sub.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print JSON")
     for kind in ("csv", "html"):
@@ -78,8 +82,10 @@ def _add_report(sub: argparse.ArgumentParser) -> None:
 
 
 def _report(args: argparse.Namespace) -> int:
+    from exchange import compiled
     from exchange.report import command
 
+    compiled.without_scipy()
     kind = "json" if args.json else "csv" if args.csv else "html" if args.html else "screen"
     target = args.csv or args.html or "-"
     if target != "-" and Path(target).is_dir():
@@ -90,7 +96,7 @@ def _report(args: argparse.Namespace) -> int:
         text = (
             command.listed(args.lang) + "\n"
             if args.list
-            else command.answer(args.words, kind, args.by, args.lang, args.small_cell, given)
+            else command.answer(args.words, kind, args.by, args.lang, args.small_cell, given, args.only)
         )
     except command.ReportError as error:
         raise Quit(str(error)) from None

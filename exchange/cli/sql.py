@@ -88,11 +88,13 @@ def _write_json(answer: "Answer", max_rows: int | None) -> None:
 
 
 def _write_csv(answer: "Answer", max_rows: int | None) -> None:
-    """Rows as CSV: times as in ISO 8601, NULL as an empty field."""
+    """Rows as CSV: times as in ISO 8601, NULL as an empty field, no text that a spreadsheet would run."""
+    from exchange.rent.spreadsheet import guarded
+
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(answer.columns)
+    out.writerow([guarded(name) for name in answer.columns])
     for row in answer.batches(_BATCH, max_rows):
-        out.writerow(["" if value is None else _plain(value) for value in row])
+        out.writerow(["" if value is None else guarded(_plain(value)) for value in row])
 
 
 def _plain(value: Any) -> Any:

@@ -25,6 +25,7 @@ from exchange.rent.blocks import HEADER_BYTES, LedgerError, Segment
 from exchange.rent.chain import Chain, Gone, Worker
 from exchange.rent.derived import SPLIT_COLUMNS, history, splits, totals
 from exchange.rent.ledger import Ledger
+from exchange.rent.manifest import File
 from exchange.rent.names import Names
 from exchange.rent.sealed import DERIVED, KIND, OF_WIN, Sealed
 
@@ -47,6 +48,7 @@ class Piece(Protocol):
 
     worker: int
     rows: int
+    file: File | None  # what the manifest says of them, where they are a whole sealed file
 
     def get(self, *names: str) -> list[Column]:
         """Some columns, contiguous, in the order of the rows."""
@@ -80,6 +82,7 @@ class Slice:
         self._rows = rows
         self.worker = worker
         self.rows = len(rows)
+        self.file: File | None = None
 
     def get(self, *names: str) -> list[Column]:
         """Some columns."""
@@ -93,6 +96,7 @@ class LiveBlock:
         self._chain, self._ix = chain, ix
         self.worker = chain.worker
         self.rows = chain.keep[ix]
+        self.file: File | None = None
         self._loaded: NDArray[np.void] | None = None
 
     def get(self, *names: str) -> list[Column]:
@@ -125,6 +129,7 @@ class SealedFile:
         self._part, self._names = part, names
         self.worker = part.file.worker
         self.rows = part.file.rows
+        self.file: File | None = part.file
 
     def get(self, *names: str) -> list[Column]:
         """Some columns, HISTORY excepted. Raises Gone when the file was replaced, LedgerError when it is damaged."""
@@ -153,6 +158,7 @@ class Part:
         self._piece, self._slice = piece, slice(first, last)
         self.worker = piece.worker
         self.rows = last - first
+        self.file: File | None = None
 
     def get(self, *names: str) -> list[Column]:
         """Some columns."""
@@ -209,6 +215,10 @@ class Columns:
 
         `get(*names)` returns columns of that piece. A few pieces are worked on ahead of the one that is yielded.
         """
+        return self.map_pieces(lambda piece: work(piece.get))
+
+    def map_pieces(self, work: Callable[[Piece], Answer]) -> Iterator[tuple[Piece, Answer]]:
+        """`map` for work that wants to know more of a piece than its columns."""
         if len(self._pieces) == 1:
             yield from self._patiently(self._pieces[0], partial(_run, work, self._pieces[0]), work)
             return
@@ -244,7 +254,7 @@ class Columns:
         return found
 
     def _patiently(
-        self, piece: Piece, result: Callable[[], Answer], work: Callable[[Get], Answer]
+        self, piece: Piece, result: Callable[[], Answer], work: Callable[[Piece], Answer]
     ) -> Iterator[tuple[Piece, Answer]]:
         """Yield a piece and its answer; where its segment was sealed since this look, in the pieces it lies in now."""
         try:
@@ -322,18 +332,18 @@ class Columns:
         return slice(start, start + (worker.chains[self.stream].rows if self.stream in worker.chains else 0))
 
 
-def _run(work: Callable[[Get], Answer], piece: Piece) -> Answer:
+def _run(work: Callable[[Piece], Answer], piece: Piece) -> Answer:
     """Work on a piece, and forget what was read of it."""
     try:
-        return work(piece.get)
+        return work(piece)
     finally:
         if isinstance(piece, LiveBlock):
             piece.drop()
 
 
-def _one(name: str) -> Callable[[Get], list[Column]]:
+def _one(name: str) -> Callable[[Piece], list[Column]]:
     """The work of getting one column."""
-    return lambda get: get(name)
+    return lambda piece: piece.get(name)
 
 
 def _nothing(stream: str, name: str) -> Column:

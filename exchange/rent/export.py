@@ -17,6 +17,7 @@ from exchange import market as mk
 from exchange.rent.blocks import LedgerError
 from exchange.rent.ledger import FIXED, Ledger
 from exchange.rent.sealed import connection, quoted
+from exchange.rent.spreadsheet import guarded_sql
 
 FORMATS: Final = {"parquet": "FORMAT parquet, COMPRESSION zstd", "csv": "FORMAT csv, HEADER"}
 _NAMED: Final = ("publisher", "domain", "advertiser", "seat", "campaign", "creative", "deal", "segment")
@@ -56,7 +57,8 @@ def export(ledger: Ledger, folder: Path, format: str = "parquet", streams: Seque
     for stream in streams:
         rows = getattr(ledger, stream)
         columns, texts = tidy(ledger, stream, rows, people)
-        shown = [f"t.{name}[r.{name}::BIGINT - {text.first} + 1] AS {name}" for name, text in texts.items()]
+        found = {name: f"t.{name}[r.{name}::BIGINT - {text.first} + 1]" for name, text in texts.items()}
+        shown = [f"{guarded_sql(text) if format == 'csv' else text} AS {name}" for name, text in found.items()]
         shown += ["NULLIF(r.person, 0) AS person"] if "person" in columns else []
         lists = [f"?::VARCHAR[] AS {name}" for name in texts] or ["0 AS nothing"]
         con.register("tidy", columns)

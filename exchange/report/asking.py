@@ -2,9 +2,11 @@
 
 import datetime
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from exchange.books.part import NOBODY, part_of
 from exchange.books.run_summary import Summary, summarise
 from exchange.rent.columns import Columns
 from exchange.rent.ledger import Ledger
@@ -12,13 +14,12 @@ from exchange.rent.ledger import Ledger
 if TYPE_CHECKING:
     import duckdb
 
-UNKNOWN: Final = "unknown"  # a name that nobody gave
-NO_SEGMENT: Final = "no segment"  # the campaign targets none
+Only = Mapping[str, tuple[str, ...]]  # names by key: a report of these alone
 BY: Final = ("advertiser", "campaign", "segment", "publisher", "week", "month")  # dimensions of `facts`
 # One row a win, over the registered columns of books/outcomes.py and the days that they name. A view and no
 # table: a query looks up the texts of the columns that it uses, and only those.
 FACTS: Final = """
-CREATE TEMP VIEW {view} AS SELECT
+CREATE TEMP VIEW all_{view} AS SELECT
   coalesce({advertiser}, 'unknown') AS advertiser,
   coalesce({campaign}, 'unknown') AS campaign,
   coalesce({segment}, 'no segment') AS segment, coalesce({publisher}, 'unknown') AS publisher,
@@ -46,10 +47,14 @@ class Books:
     status, total_nano, paid_nano, refunded_nano, net_nano, bill (its code), `contact_week` and `contact_month` of the
     billing, value_nano, pctr, `known` (the person), `local` (a campaign here), `named` (the
     advertiser). `contact_facts` is the same with contact_n, which costs as much again.
+
+    With `only`, `facts`, `contact_facts` and `summary` are of the wins of these names; `all_facts` and the views of the
+    ledger stay whole, and `where` says which of their rows are meant.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, only: Only | None = None) -> None:
         self.ledger = ledger
+        self.only: Only = only or {}
         self.currency = str(ledger.meta.get("currency", ""))
         self._kept: dict[str, list[tuple[Any, ...]]] = {}
         self._made: set[str] = set()
@@ -64,7 +69,23 @@ class Books:
     @cached_property
     def summary(self) -> Summary:
         """What one compiled walk over the ledger counts: a small part of what the same figures cost in SQL."""
-        return summarise(self.ledger)
+        return summarise(self.ledger, part_of(self.ledger.names, self.only) if self.only else None)
+
+    def where(self, **tables: str) -> str:
+        """The SQL condition for what is asked for: `wins="w"` over the view wins AS w; bids and auctions likewise.
+
+        Bids name an advertiser, auctions a publisher; what a view does not have stands in no condition.
+        """
+        has = {"wins": ("advertiser", "publisher", "segment"), "bids": ("advertiser",), "auctions": ("publisher",)}
+        found = []
+        for key, names in self.only.items():
+            listed = ", ".join(map(_quoted, names))
+            for view, alias in tables.items():
+                if key == "week" and view == next(iter(tables)):
+                    found.append(f"strftime(date_trunc('week', {alias}.time), '%Y-%m-%d') IN ({listed})")
+                elif key in has[view]:
+                    found.append(f"coalesce({alias}.{key}, '{NOBODY[key]}') IN ({listed})")
+        return " AND ".join(found) or "true"
 
     def _make_facts(self, view: str) -> None:
         """Register what became of the wins, and make `facts` or `contact_facts` over it."""
@@ -88,6 +109,8 @@ class Books:
                 lost=FLAG_LOST, **names,
             )
         )  # fmt: skip
+        mine = [f"{key} IN ({', '.join(map(_quoted, names))})" for key, names in self.only.items()]
+        self._con.execute(f"CREATE TEMP VIEW {view} AS FROM all_{view} WHERE {' AND '.join(mine) or 'true'}")
 
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         """All rows of a query over the views and `facts`; asked again it is not run again."""
@@ -108,7 +131,7 @@ class Books:
         from exchange.rent.sql.relations import check_files
 
         check_files(self.ledger.rows, query)
-        for view in re.findall(r"\b(?:contact_)?facts\b", query):
+        for view in re.findall(r"\b(?:all_)?((?:contact_)?facts)\b", query):
             if view not in self._made:
                 self._make_facts(view)
                 self._made.add(view)
@@ -127,7 +150,7 @@ class Books:
 
     def times(self) -> tuple[datetime.datetime | None, datetime.datetime | None]:
         """Time (UTC) of the first and the last auction; None where there are none."""
-        if "summary" in vars(self):
+        if "summary" in vars(self) and not self.only:
             days = (self.summary.first_ns, self.summary.last_ns) if self.summary.auctions else ()
             found = [datetime.datetime.fromtimestamp(ns // 10**9, datetime.UTC) for ns in days]
             return (found[0], found[1]) if found else (None, None)
@@ -148,6 +171,10 @@ class Books:
         """Give the memory of the views back."""
         if "_con" in vars(self):
             self._con.close()
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _day(time: datetime.datetime | None) -> str:

@@ -26,6 +26,11 @@ from exchange.report.shape import Amount, Answer, Axis, Cell, Chart, Column, Fig
 TITLE: Final = "Attribution"
 QUESTION: Final = "what did the ads cause, and what do they only take credit for?"
 BY: Final = ("advertiser",)
+ONLY: Final = ("advertiser",)
+WHY_ONLY: Final = (
+    "holds people out of all ads of an advertiser, and a conversion is that of no publisher, segment or week: expected "
+    "advertiser"
+)
 NO_FILE: Final = "cannot tell: no conversions file"
 NO_BIDS: Final = "cannot tell: the journal keeps no bids"
 # of each advertiser: money of known people through its campaigns here, through remote bidders, and of unknown people
@@ -96,16 +101,19 @@ class Reckoning(Struct):
 def reckon(books: Books, conversions: Path | None = None, look_back: float = LOOK_BACK_DAYS) -> Reckoning:
     """Last touch and holdout, advertiser by advertiser. Raises PeopleError for a file that cannot be used."""
     ledger = books.ledger
-    found = conversions_of(ledger, conversions)
+    found = conversions_of(ledger, conversions, books.only.get("advertiser"))
     touches, groups = touches_of(ledger, found), groups_of(ledger)
     bids = books.rows("bids")
     ids = {text: number for kind, number, text in ledger.names.all() if kind == "advertiser"}
+    if "advertiser" in books.only:
+        mine = {ids[name] for name in books.only["advertiser"] if name in ids}
+        groups = {ident: of for ident, of in groups.items() if ident in mine}
     touched = np.zeros(0, np.int64) if found is None else last_touch(touches, found, look_back)
     accounts = []
     for name, local, remote, unknown, wins, rented, linked in books.sql(SPEND):
         ident, spend = ids[name], money(local)
-        mine = Groups(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(0, np.int64), 0)
-        mine = groups.get(ident, mine)
+        nobody = Groups(np.zeros(0, np.uint64), np.zeros(0, bool), np.zeros(0, np.int64), 0)
+        asked = groups.get(ident, nobody)
         listed = credited = effect = None
         clicked, why = 0, NO_FILE if bids else NO_BIDS
         if found is not None:
@@ -114,8 +122,8 @@ def reckon(books: Books, conversions: Path | None = None, look_back: float = LOO
             listed, credited = theirs.size, int(np.count_nonzero(last >= 0))
             clicked = int(np.count_nonzero(touches.click[last[last >= 0]]))
         if found is not None and credited is not None and bids:
-            each, _ = per_person(mine, found, ident)
-            effect = effect_of(each[~mine.held], each[mine.held], spend, credited)
+            each, _ = per_person(asked, found, ident)
+            effect = effect_of(each[~asked.held], each[asked.held], spend, credited)
             why = effect.why
         accounts.append(
             Account(name, spend + money(remote), money(remote), money(unknown), wins, rented, linked, listed, credited,

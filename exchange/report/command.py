@@ -2,20 +2,23 @@
 
 import difflib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
+from exchange.books.part import KEYS
 from exchange.rent.ledger import Ledger
 from exchange.rent.manifest import is_ledger
 from exchange.report import csv, html, screen
 from exchange.report.asking import Books
+from exchange.report.only import OnlyError, cells_of, check_names, parse_only, selected
 from exchange.report.options import OPTIONS
 from exchange.report.shape import UNITS, Argument, Report
-from exchange.report.small import SMALL_CELL, suppress
+from exchange.report.small import SMALL_CELL, hidden_cells, suppress
 from exchange.report.words import LANGUAGES, Words
 
 REPORTS: Final = ("summary", "waterfall", "price_list", "user_month", "rerent_curve", "own_resale", "attribution",
@@ -90,11 +93,26 @@ def build(name: str, books: Books | None, by: str = "", given: Mapping[str, floa
         values[key] = value
     if books is None and not getattr(found, "ALONE", False):
         raise ReportError(f"{name}: expected the folder of a ledger")
+    if books is not None:
+        _check_only(name, found, books)
     try:
         report: Report = found.build(books, parse_by(name, by), **values)
     except ValueError as error:  # a formula that these numbers do not fit
         raise ReportError(f"{name}: {error}") from None
-    return report
+    if books is None or not books.only:
+        return report
+    return replace(report, only=dict(books.only), cells=cells_of(books, books.only, report))
+
+
+def _check_only(name: str, found: ModuleType, books: Books) -> None:
+    """Raises ReportError where a report cannot be restricted in that way, and for a name that the ledger has not."""
+    for key in books.only:
+        if key not in getattr(found, "ONLY", KEYS):
+            raise ReportError(f"--only {key}: {name} {found.WHY_ONLY}")
+    try:
+        check_names(books, books.only)
+    except OnlyError as error:
+        raise ReportError(str(error)) from None
 
 
 def answer(
@@ -104,8 +122,11 @@ def answer(
     lang: str = "en",
     small_cell: int = SMALL_CELL,
     given: Mapping[str, float | str] | None = None,
+    only: Sequence[str] = (),
 ) -> str:
     """What the command line asks for: `words` are [NAME] LEDGER, NAME alone where it needs no ledger, or LEDGER.
+
+    only: `key=name`, what it is restricted to.
 
     Raises ReportError for what does not exist, and LedgerError for a ledger that cannot be read.
     """
@@ -114,13 +135,19 @@ def answer(
         raise ReportError(f"{' '.join(words)}: expected [NAME] LEDGER")
     name, folder = words[0] if len(words) == 2 or _named(words) else "summary", words[-1] if words else ""
     module(name)
+    try:
+        names_by_key = parse_only(only)
+    except OnlyError as error:
+        raise ReportError(str(error)) from None
     books = None
     if len(words) == 2 or not _named(words):
         if not folder:
             raise ReportError("expected the folder of a ledger, or --list")
         if Path(folder).is_dir() and not is_ledger(Path(folder)):
             raise ReportError(f"{folder}: no *.seg files: expected the folder of a ledger")
-        books = Books(Ledger(folder))
+        books = Books(Ledger(folder), names_by_key)
+    elif names_by_key:
+        raise ReportError(f"--only {only[0]}: {name} without a ledger has nothing to restrict")
     try:
         return shown(build(name, books, by, given), kind, lang, small_cell)
     finally:
@@ -146,6 +173,14 @@ def shown(report: Report, kind: str = "screen", lang: str = "en", small_cell: in
     check(lang, small_cell)
     if kind == "screen":
         return screen.render(report, lang)
+    if small_cell:
+        for table in report.cells[:1]:
+            if hidden_cells(table, small_cell) & selected(report.only, table):
+                raise ReportError(
+                    f"--only {' --only '.join(f'{key}={name}' for key, names in report.only.items() for name in names)}"
+                    f": fewer than {small_cell} people, or as many as would give such away: not exported (the screen "
+                    "shows it, and --small-cell 0)"
+                )
     report = suppress(report, small_cell)
     if kind == "json":
         return msgspec.json.encode(as_data(report, lang)).decode() + "\n"
@@ -160,9 +195,9 @@ def as_data(report: Report, lang: str = "en") -> dict[str, Any]:
         return "0-1" if UNITS[name].form == "share" else words.unit(name)
 
     return {
-        "report": report.name, "title": words.say(report.title), "question": words.say(report.question),
+        "report": report.name, "title": words.titled(report), "question": words.say(report.question),
         "ledger": report.ledger, "currency": report.currency, "since": report.since, "until": report.until,
-        "rows": report.rows,
+        "rows": report.rows, **({"only": report.only} if report.only else {}),
         "answers": [
             {"question": words.say(a.question), "sentences": [words.tell(text) for text in a.sentences]}
             for a in report.answers

@@ -53,8 +53,10 @@ def salt_of(ledger: Ledger) -> bytes:
     return salt(ledger.path)
 
 
-def conversions_of(ledger: Ledger, path: Path | None = None) -> Conversions | None:
+def conversions_of(ledger: Ledger, path: Path | None = None, only: Collection[str] | None = None) -> Conversions | None:
     """The conversions in `path`, or in `conversions.csv` of the ledger's folder; None where there is no file.
+
+    only: of these advertisers.
 
     Raises PeopleError for a file that cannot be used, and for an advertiser whom the ledger does not know.
     """
@@ -62,7 +64,7 @@ def conversions_of(ledger: Ledger, path: Path | None = None) -> Conversions | No
         if ledger.path is None or not (ledger.path / FILE).is_file():
             return None
         path = ledger.path / FILE
-    return read_conversions(path, salt_of(ledger), advertisers_of(ledger))
+    return read_conversions(path, salt_of(ledger), advertisers_of(ledger), only)
 
 
 def advertisers_of(ledger: Ledger) -> dict[str, int]:
@@ -70,8 +72,10 @@ def advertisers_of(ledger: Ledger) -> dict[str, int]:
     return {text: number for kind, number, text in ledger.names.all() if kind == "advertiser"}
 
 
-def read_conversions(path: Path, key: bytes, advertisers: dict[str, int]) -> Conversions:
-    """Read a file of conversions. advertisers: id by name. Raises PeopleError."""
+def read_conversions(
+    path: Path, key: bytes, advertisers: dict[str, int], only: Collection[str] | None = None
+) -> Conversions:
+    """Read a file of conversions. advertisers: id by name; only: keep those of these. Raises PeopleError."""
     ids: list[int] = []
     people: list[int] = []
     times: list[int] = []
@@ -101,6 +105,8 @@ def read_conversions(path: Path, key: bytes, advertisers: dict[str, int]) -> Con
         )
     rows = np.zeros(len(ids), [("advertiser", "i8"), ("person", "u8"), ("ts_ns", "i8")])
     rows["advertiser"], rows["person"], rows["ts_ns"] = ids, people, times
+    if only is not None:
+        rows = rows[np.isin(rows["advertiser"], [advertisers[name] for name in only if name in advertisers])]
     once = np.unique(rows)
     return Conversions(once["advertiser"], once["person"], once["ts_ns"], len(rows) - len(once), path.name)
 

@@ -3,10 +3,9 @@
 import csv
 import io
 
+from exchange.rent.spreadsheet import guarded
 from exchange.report.shape import Report
 from exchange.report.words import Words
-
-GUARDED = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would take such a text for a formula
 
 
 def render(report: Report, lang: str = "en") -> str:
@@ -16,7 +15,7 @@ def render(report: Report, lang: str = "en") -> str:
     write = csv.writer(out, lineterminator="\n")
 
     def row(*cells: object) -> None:
-        write.writerow(["" if c is None else _plain(c) if isinstance(c, str) else c for c in cells])
+        write.writerow(["" if c is None else guarded(c) for c in cells])
 
     if report.figures:
         row("key", *(words.say(t) for t in ("figure", "value", "unit", "low", "high", "rows", "definition", "formula")))
@@ -43,6 +42,12 @@ def render(report: Report, lang: str = "en") -> str:
             for p in series.points:
                 x = words.say(p.x) if chart.translate and isinstance(p.x, str) else p.x
                 row(words.say(series.name), x, p.y, p.low, p.high)
+    if report.only:
+        row()
+        row(words.titled(report))
+        for key, names in report.only.items():
+            for name in names:
+                row(words.say(key), name)
     return out.getvalue()
 
 
@@ -52,8 +57,3 @@ def _unit(unit: str, words: Words) -> str:
 
 def _head(head: str, unit: str) -> str:
     return f"{head} ({unit})" if unit else head
-
-
-def _plain(text: str) -> str:
-    """A text that no spreadsheet runs."""
-    return f"'{text}" if text.startswith(GUARDED) else text

@@ -74,14 +74,14 @@ def render(report: Report, lang: str = "en") -> str:
     """The page: answers first, then figures, charts, tables and notes."""
     words = Words(lang, report.currency)
     say = words.say
-    title = f"{say(report.title)}{f' – {report.ledger}' if report.ledger else ''}"
+    title = f"{words.titled(report)}{f' – {report.ledger}' if report.ledger else ''}"
     days = " – ".join(dict.fromkeys(day for day in (report.since, report.until) if day))
     source = " · ".join(t for t in (_safe(report.ledger), days, words.measured(report.rows, "wins")) if t)
     parts = [
         f'<!DOCTYPE html>\n<html lang="{lang}"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f'<link rel="icon" href="data:,"><title>{_safe(title)}</title><style>{STYLE}</style></head><body>',
-        f"<header><h1>{_safe(say(report.title))}</h1><p>{_safe(say(report.question))}</p>",
+        f"<header><h1>{_safe(words.titled(report))}</h1><p>{_safe(say(report.question))}</p>",
         f'<p class="soft">{source}</p></header><main>' if report.ledger or days else "</header><main>",
     ]
     if report.answers:

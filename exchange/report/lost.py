@@ -22,6 +22,8 @@ from exchange.report.shape import (
 TITLE: Final = "Lost bids"
 QUESTION: Final = "why did bids lose, and what would it have taken to win?"
 BY: Final = ("advertiser", "campaign", "seat", "publisher", "week")
+ONLY: Final = ("advertiser", "publisher", "week")
+WHY_ONLY: Final = "is of bids, and a bid that lost rented no segment: expected advertiser, publisher or week"
 RAISES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 BY_PRICE: Final = (BELOW_FLOOR, BELOW_DEAL_FLOOR, OUTBID, OUTBID_BY_DEAL)  # fates that a higher bid may change
 NO_OFFER: Final = (NO_BID, HOLDOUT)
@@ -38,7 +40,7 @@ FROM (SELECT coalesce(b.advertiser, 'unknown') AS advertiser, coalesce(b.campaig
   LEFT JOIN (SELECT worker, auction_id, imp, min(net_nano) AS won_nano FROM bids WHERE fate = {WON}
     GROUP BY worker, auction_id, imp) AS w
     ON w.auction_id = b.auction_id AND w.imp = b.imp AND w.worker = b.worker
-  WHERE b.fate NOT IN {(WON, *NO_OFFER)})"""
+  WHERE b.fate NOT IN {(WON, *NO_OFFER)} AND """
 PRICED: Final = """count(*), count(factor), quantile_cont(factor, 0.5), quantile_cont(factor, 0.1),
   quantile_cont(factor, 0.9), sum(gross_nano) FILTER (factor IS NOT NULL), sum(need_gross),
   count(*) FILTER (value_nano >= need_gross), count(*) FILTER (factor IS NOT NULL AND value_nano > 0)"""
@@ -50,15 +52,24 @@ NEVER: Final = """SELECT count(*) FROM (SELECT DISTINCT advertiser, person FROM 
 def build(books: Books, by: tuple[str, ...] = ()) -> Report:
     """Lost bids by fate, the raise that would have won them, and what it would have cost."""
     since, until = books.span()
-    asked = books.count("bids", f"fate NOT IN {NO_OFFER}")
+    mine = books.where(bids="b", auctions="a")
+    asked = int(books.one(f"SELECT count(*) FROM bids AS b JOIN auctions AS a USING (worker, auction_id, imp) "
+                          f"WHERE b.fate NOT IN {NO_OFFER} AND {mine}")[0])  # fmt: skip
     head = Report(
-        "lost", TITLE, QUESTION, books.count("wins"), books.currency, ledger=books.name, since=since, until=until
+        "lost",
+        TITLE,
+        QUESTION,
+        books.count("wins AS w", books.where(wins="w")),
+        books.currency,
+        ledger=books.name,
+        since=since,
+        until=until,
     )
     if not books.count("bids"):
         told = Text("Nobody can tell: this ledger keeps no bids, only wins (journal = \"bids\" keeps "
                     "them).")  # fmt: skip
         return _with(head, answers=[Answer("Why did bids lose?", [told])])
-    books.keep("losses", LOSSES)
+    books.keep("losses", f"{LOSSES}{mine})")
     whole = books.one(f"SELECT {PRICED} FROM losses")
     fates = books.sql(f"SELECT fate, {PRICED} FROM losses GROUP BY fate ORDER BY count(*) DESC, fate")
     raises = _raises(books)

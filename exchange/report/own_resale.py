@@ -21,6 +21,9 @@ SUMS: Final = """count(*) FILTER (billed), count(*) FILTER (billed AND own),
 OWN_SPEND: Final = """SELECT own, coalesce(sum(net_nano), 0), count(*), count(DISTINCT rented)
 FROM facts
 WHERE named AND advertiser = '{name}' AND known AND local GROUP BY own"""
+PARTED: Final = Text(
+    "What they caused can only be told of all ads of an advertiser: who is held out sees none of them."
+)
 COLUMNS: Final = [
     Column("spend", "spend", "money", "What buyers paid. Net of refunds.", "sum"),
     Column("own_spend", "on own", "money", "Of it, for people on the advertiser's own list at that time.", "sum"),
@@ -41,7 +44,8 @@ def build(
     """Share and premium of own customers in spend; last touch and holdout for own customers and for others."""
     billed, own_billed, nano, own_nano, seen, own_seen, people, own_people = books.one(f"SELECT {SUMS} FROM facts")
     found = reckon(books, conversions, look_back)
-    halves = [half for account in found.accounts for half in split_of(books, found, account)]
+    whole = books.only.keys() <= {"advertiser"}  # a holdout is from all ads of an advertiser
+    halves = [half for account in found.accounts for half in split_of(books, found, account)] if whole else []
     spend, own_spend = money(nano), money(own_nano)
     cpm, own_cpm = ratio(spend - own_spend, seen - own_seen, 1000), ratio(own_spend, own_seen, 1000)
     premium = ratio(own_cpm, cpm) if own_cpm is not None and cpm else None
@@ -73,8 +77,9 @@ def build(
     return Report(
         name="own_resale", title=TITLE, question=QUESTION, rows=books.count("facts"), currency=books.currency,
         ledger=books.name, since=since, until=until, figures=figures, tables=tables,
-        answers=_answers(spend, own_spend, premium if same is None else same, own_people, people, halves, found),
-        charts=_charts(books), notes=_notes(found, halves),
+        answers=_answers(spend, own_spend, premium if same is None else same, own_people, people, halves,
+                         found if whole else None),
+        charts=_charts(books), notes=_notes(found if whole else None, halves),
     )  # fmt: skip
 
 
@@ -150,7 +155,7 @@ def _halves(halves: list[tuple[str, Account]]) -> Table:
 
 def _answers(
     spend: float, own_spend: float, premium: float | None, own_people: int, people: int,
-    halves: list[tuple[str, Account]], found: Reckoning,
+    halves: list[tuple[str, Account]], found: Reckoning | None,
 ) -> list[Answer]:  # fmt: skip
     question = "How many were customers already?"
     if not own_people:
@@ -167,7 +172,9 @@ def _answers(
     return [Answer(question, told), Answer("What did that bring?", _brought(halves, found))]
 
 
-def _brought(halves: list[tuple[str, Account]], found: Reckoning) -> list[Text]:
+def _brought(halves: list[tuple[str, Account]], found: Reckoning | None) -> list[Text]:
+    if found is None:
+        return [PARTED]
     own = [account for whom, account in halves if whom == "own customers" and account.effect and account.effect.held]
     if not own:
         if found.conversions is None:
@@ -221,10 +228,10 @@ def _charts(books: Books) -> list[Chart]:
     ]  # fmt: skip
 
 
-def _notes(found: Reckoning, halves: list[tuple[str, Account]]) -> list[Text]:
+def _notes(found: Reckoning | None, halves: list[tuple[str, Account]]) -> list[Text]:
     notes = [Text("Own is who stood on the advertiser's own list when the auction was held; a match is exact, so "
                   "somebody with another id, or unknown, counts as not own.")]  # fmt: skip
-    if found.conversions is not None and not halves:
+    if found is not None and found.conversions is not None and not halves:
         notes.append(Text("No own list lies in the ledger's folder (rentier list import): what was caused cannot be "
                           "split by own and others, for the held out have no wins that say so."))  # fmt: skip
     return notes

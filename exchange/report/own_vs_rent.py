@@ -35,7 +35,7 @@ MONTHS: Final = (1, 2, 3, 6, 9, 12, 18, 24, 36, 48, 60)
 RENTS: Final = """count(rented), coalesce(sum(net_nano) FILTER (rented IS NOT NULL), 0),
   count(DISTINCT (advertiser, rented)) FILTER (rented IS NOT NULL),
   count(DISTINCT (advertiser, rented, billed_month)) FILTER (rented IS NOT NULL)"""
-OPTED: Final = "SELECT count(*) FILTER (opted_in), count(*) FILTER (opted_out) FROM wins"
+OPTED: Final = "SELECT count(*) FILTER (opted_in), count(*) FILTER (opted_out) FROM wins AS w WHERE "
 
 
 class Terms(Struct):
@@ -81,7 +81,7 @@ def build(
     opted = (0, 0)
     if books is not None:
         met = books.one(f"SELECT {RENTS} FROM facts")
-        opted = books.one(OPTED)
+        opted = books.one(OPTED + books.where(wins="w"))
     elif contacts is None or cpm is None or by:
         raise ValueError("expected the folder of a ledger, or --contacts and --cpm" + (", without --by" if by else ""))
     seen, nano, pairs, customer_months = met
@@ -95,7 +95,7 @@ def build(
     terms = Terms(each * price / 1000, owned_cost, kept, discount, opt_in, customers, each, price, seen)
     since, until = books.span() if books is not None else ("", "")
     return Report(
-        name="own_vs_rent", title=TITLE, question=QUESTION, rows=books.count("wins") if books is not None else 0,
+        name="own_vs_rent", title=TITLE, question=QUESTION, rows=books.count("facts") if books is not None else 0,
         currency=books.currency if books is not None else "", ledger=books.name if books is not None else "",
         since=since, until=until, answers=_answers(terms), figures=_figures(terms, opted[0]),
         tables=[*([_groups(books, by, terms)] if books is not None and by else []), _months(terms)],

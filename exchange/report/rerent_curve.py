@@ -35,6 +35,8 @@ from exchange.report.shape import (
 TITLE: Final = "The n-th contact"
 QUESTION: Final = "what does the n-th contact with a person cost and bring, and where should it stop?"
 BY: Final = ("advertiser", "campaign", "segment", "publisher", "week", "month")
+NUMBERED: Final = Text("The number of a contact counts all that its advertiser paid for this person, whatever the "
+                       "report is restricted to.")  # fmt: skip
 BINS: Final = (*range(1, 11), 15, 20, 30, 50, 100, 10**9)  # last contact of each row of the table
 NTH: Final = """CREATE TEMP VIEW nth AS SELECT advertiser, campaign, segment, publisher, contact_week AS week,
   contact_month AS month, contact_n, rented AS person, net_nano, clicked, value_nano, pctr
@@ -116,7 +118,7 @@ def build(books: Books, by: tuple[str, ...] = (), worth: float | None = None) ->
         ledger=books.name, since=since, until=until, answers=_answers(cells, found, value, books),
         figures=_figures(cells, found, value, books, worth is not None),
         tables=[*([_groups(books, by, worth)] if by else []), table_of(cells, found)],
-        charts=_charts(cells, found, value), notes=_notes(found, by_click),
+        charts=_charts(cells, found, value), notes=[*_notes(found, by_click), *([NUMBERED] if books.only else [])],
     )  # fmt: skip
 
 
@@ -144,7 +146,7 @@ def stop(cells: Cells, found: Fit | None, worth: float | None) -> int | None:
 def rerented(books: Books) -> tuple[float | None, float | None, int]:
     """Share of repeat contacts: (observed, if they fell evenly on all known people who came, contacts)."""
     rows = books.sql(RERENTED)
-    came = int(books.one("SELECT count(DISTINCT person) FROM auctions")[0])
+    came = int(books.one(f"SELECT count(DISTINCT person) FROM auctions AS a WHERE {books.where(auctions='a')}")[0])
     contacts = sum(int(m) for _, m, _ in rows)
     if not contacts or not came:
         return None, None, contacts

@@ -20,7 +20,8 @@ LEVELS: Final = "▁▂▃▄▅▆▇█"
 def render(report: Report, lang: str = "en") -> str:
     """The report as text."""
     words = Words(lang, report.currency)
-    lines = [f"{words.say(report.title)}: {words.say(report.question)}", _source(report, words), ""]
+    head = textwrap.wrap(f"{words.titled(report)}: {words.say(report.question)}", WIDTH)
+    lines = [*head, _source(report, words), ""]
     for answer in report.answers:
         lines.append(words.say(answer.question))
         for sentence in answer.sentences:

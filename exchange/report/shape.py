@@ -206,6 +206,8 @@ class Report(Struct, frozen=True):
     ledger: str = ""  # name of its folder
     since: str = ""  # first and last day of its wins, UTC
     until: str = ""
+    only: dict[str, tuple[str, ...]] = {}  # the names by key that it is restricted to
+    cells: list[Table] = []  # restricted: the groups of the whole ledger by its keys, for what an export may not tell
 
 
 class Argument(Struct, frozen=True):

@@ -1,5 +1,6 @@
 """Small cells: what a report says of few people is not exported, so that nobody is found in it."""
 
+from collections.abc import Collection
 from itertools import combinations
 from typing import Final
 
@@ -25,7 +26,8 @@ def suppress(report: Report, people: int = SMALL_CELL) -> Report:
     return replace(
         report,
         figures=[_figure(figure, people) for figure in report.figures],
-        tables=(tables := [joined(table, people) for table in report.tables]),
+        tables=(tables := [joined(table, people, _masked_elsewhere(report, table, people)) for table in report.tables]),
+        cells=[],
         charts=[_chart(chart, tables, people) for chart in report.charts],
         answers=[
             replace(answer, sentences=[_sentence(text, people) for text in answer.sentences])
@@ -64,11 +66,15 @@ def _figure(figure: Figure, people: int) -> Figure:
     return replace(figure, value=None if figure.people == 0 else f"<{people}", low=None, high=None)
 
 
-def joined(table: Table, people: int = SMALL_CELL) -> Table:
-    """A table whose small groups are joined; itself where it has none or its rows are not groups of people."""
+def joined(table: Table, people: int = SMALL_CELL, more: set[int] | None = None) -> Table:
+    """A table whose small groups are joined; itself where it has none or its rows are not groups of people.
+
+    more: rows that go to the others, however many people they have.
+    """
     counts = _counts(table)
     small = {ix for ix, fewest in enumerate(counts) if 0 < fewest < people}
-    hidden, at = _hidden(table, counts, small, people) if small else set[int](), _marker(table)
+    hidden = _hidden(table, counts, small, people, more or ()) if small or more else set[int]()
+    at = _marker(table)
     masked = {few: hidden | _hidden_of(table, few, people) for few in {column.few for column in table.columns} - {""}}
     if not hidden and not any(masked.values()):
         return table
@@ -97,6 +103,31 @@ def _hidden_of(table: Table, few: str, people: int) -> set[int]:
     return _hidden(table, counts, small, people) if small else set()
 
 
+def hidden_cells(table: Table, people: int) -> set[int]:
+    """The rows of a table that an export masks."""
+    counts = _counts(table)
+    small = {ix for ix, fewest in enumerate(counts) if 0 < fewest < people}
+    return _hidden(table, counts, small, people) if small else set()
+
+
+def _masked_elsewhere(report: Report, table: Table, people: int) -> set[int]:
+    """Rows of a table of a restricted report that the same table of the whole ledger would mask."""
+    keys = [ix for ix, column in enumerate(table.columns) if column.role == "key"]
+    names = [table.columns[ix].key for ix in keys]
+    wanted = "_".join(dict.fromkeys((*report.only, *names)))
+    cells = next((each for each in report.cells if each.key == wanted), None)
+    if cells is None or not (table.people or table.counts):
+        return set()
+    places = {column.key: ix for ix, column in enumerate(cells.columns)}
+    masked = [cells.rows[ix] for ix in sorted(hidden_cells(cells, people))]
+    gone = {
+        tuple(row[places[name]] for name in names)
+        for row in masked
+        if all(row[places[key]] in some for key, some in report.only.items())
+    }
+    return {ix for ix, row in enumerate(table.rows) if tuple(row[key] for key in keys) in gone}
+
+
 def _counts(table: Table) -> list[float]:
     """The people behind each row; where a table counts them in two ways the fewer, but for none. [] = rows are not
     groups of people."""
@@ -115,7 +146,7 @@ def _marker(table: Table) -> int:
     return next(ix for ix, column in enumerate(table.columns) if column.role != "key")
 
 
-def _hidden(table: Table, counts: list[float], small: set[int], people: int) -> set[int]:
+def _hidden(table: Table, counts: list[float], small: set[int], people: int, more: Collection[int] = ()) -> set[int]:
     """The rows to mask: the small ones, and the smallest others with which they hide in every total there may be.
 
     A total is that over the rows which agree in some of the keys; where one of them is masked, so are enough that
@@ -130,7 +161,7 @@ def _hidden(table: Table, counts: list[float], small: set[int], people: int) -> 
                 parts.setdefault(key, []).append(ix)
             groups += [sorted(part, key=lambda ix: (counts[ix], ix)) for part in parts.values()]
     large = [ix for ix in sorted(range(len(counts)), key=lambda ix: (counts[ix], ix)) if counts[ix] >= people]
-    hidden, before = small | set(large[:1]), -1
+    hidden, before = small | {*more} | set(large[:1]), -1
     while len(hidden) > before:
         before = len(hidden)
         for group in groups:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from exchange.report.asking import BY as DIMENSIONS
 from exchange.report.asking import Books, by_title, money, ratio
+from exchange.report.lost import NO_OFFER
 from exchange.report.shape import Amount, Answer, Column, Figure, Report, Table, Text
 from exchange.report.waterfall import parties, steps
 
@@ -19,11 +20,17 @@ MONTH: Final = datetime.timedelta(days=28)
 ME: Final = "“Me” is all {n} advertisers of this ledger together; the table by advertiser has each one's own numbers."
 
 
+WITHIN: Final = Text("Counted within these wins alone: a first contact, and a customer rented twice, are so among "
+                     "them. What is nobody's is left out: spaces offered where an advertiser or a segment is meant, "
+                     "bids where a segment is.")  # fmt: skip
+
+
 def counted(books: Books) -> dict[str, Any]:
     """Every count and sum (nano) that the figures are made of."""
     s = books.summary
+    auctions, sold, bids = _market_of(books) if books.only else (s.auctions, s.sold, s.bids)
     return {
-        "rows": s.wins + s.losers, "auctions": s.auctions, "sold": s.sold, "bids": s.bids, "wins": s.wins,
+        "rows": s.wins + s.losers, "auctions": auctions, "sold": sold, "bids": bids, "wins": s.wins,
         "billed": s.billed, "seen": s.seen, "clicks": s.clicks, "conversions": s.conversions,
         "paid": s.spend_nano + s.refunded_nano, "refunded": s.refunded_nano, "spend": s.spend_nano,
         "refunds": s.refunded_wins, "released": s.released - s.unpaid, "unpaid": s.unpaid, "held": s.open_holds,
@@ -39,6 +46,20 @@ def counted(books: Books) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _market_of(books: Books) -> tuple[int | None, int | None, int | None]:
+    """(auctions, of these sold, bids with a price) of what the report is restricted to; None where they name none."""
+    auctions = sold = bids = None
+    if not {"advertiser", "segment"} & books.only.keys():
+        auctions, sold = books.one(f"SELECT count(*), count(*) FILTER (sold) FROM auctions AS a "
+                                   f"WHERE {books.where(auctions='a')}")  # fmt: skip
+    if "segment" not in books.only:
+        bids = books.one(
+            "SELECT count(*) FROM bids AS b JOIN auctions AS a USING (worker, auction_id, imp) "
+            f"WHERE b.fate NOT IN {NO_OFFER} AND {books.where(bids='b', auctions='a')}"
+        )[0]
+    return auctions, sold, bids
+
+
 def build(books: Books, by: tuple[str, ...] = ()) -> Report:
     """The summary of a ledger; `by` splits its main table (default: by advertiser)."""
     c = counted(books)
@@ -50,8 +71,10 @@ def build(books: Books, by: tuple[str, ...] = ()) -> Report:
     if c["rows"] and c["contacts"] < c["billed"]:
         notes.append(Text("{n} paid ads went to people nobody knew: they are in the money, and in no count of people.",
                           {"n": Amount(c["billed"] - c["contacts"], "count")}))  # fmt: skip
+    if books.only:
+        notes.append(WITHIN)
     cut = sum(books.ledger.cut.values())
-    if cut:
+    if cut and not books.only:
         notes.append(Text("{n} rows were left out: an unfinished step, or a writer at work.",
                           {"n": Amount(cut, "count")}))  # fmt: skip
     return Report(
@@ -259,11 +282,11 @@ def _market(c: dict[str, Any]) -> list[Figure]:
     """What was offered, sold, and still waits."""
     return [
         Figure("auctions", "ad spaces offered", c["auctions"], "auctions", "Auctions held, sold or not.",
-               "count(*) of auctions", c["auctions"]),
-        Figure("fill", "sold", ratio(c["sold"], c["auctions"]), "share", "Share of auctions with at least one winner.",
-               "count(*) where sold / auctions", c["auctions"]),
+               "count(*) of auctions", c["auctions"] or 0),
+        Figure("fill", "sold", ratio(c["sold"] or 0, c["auctions"] or 0), "share", "Share of auctions with at least "
+               "one winner.", "count(*) where sold / auctions", c["auctions"] or 0),
         Figure("bids", "bids", c["bids"], "bids", "Bids with a price; none where the journal keeps no bids.",
-               "count(*) of bids where fate_name not in ('no_bid', 'holdout')", c["bids"]),
+               "count(*) of bids where fate_name not in ('no_bid', 'holdout')", c["bids"] or 0),
         Figure("wins", "wins", c["wins"], "wins", "Positions won; without losers that an all-pay auction charges.",
                "count(*) where not lost", c["wins"]),
         Figure("billed", "billed", c["billed"], "wins", "Wins whose billable event came in time.",

@@ -162,7 +162,7 @@ def published(got: dict[str, int], spend: int, seen: int, currency: str) -> Tabl
 
 def split(books: Books, by: tuple[str, ...]) -> Table:
     """Each group's money by who received it, largest spend first."""
-    keys = ", ".join(f"f_{name}" for name in by)
+    keys, mine = ", ".join(f"f_{name}" for name in by), books.where(wins="w")
     aliases = ", ".join(f"{_dimension(name)} AS f_{name}" for name in by)
     groups = {
         "publisher": ("publisher",), "buy": FEES_BUY, "sell": FEES_SELL, "hidden": ("hidden",),
@@ -175,9 +175,9 @@ def split(books: Books, by: tuple[str, ...]) -> Table:
     net = ", ".join(f"{name}_in - coalesce({name}_back, 0) AS {name}" for name in groups)
     found = books.sql(f"""
 WITH given AS (SELECT {aliases}, {billed}, count(DISTINCT person) AS people FROM wins AS w
-    WHERE billed_time IS NOT NULL GROUP BY {keys}),
+    WHERE billed_time IS NOT NULL AND {mine} GROUP BY {keys}),
   refunded AS (SELECT {aliases}, {back} FROM postings AS p JOIN wins AS w ON w.worker = p.worker
-    AND w.serial = p.serial WHERE p.kind = 'refund' GROUP BY {keys})
+    AND w.serial = p.serial WHERE p.kind = 'refund' AND {mine} GROUP BY {keys})
 SELECT {keys}, people, {net} FROM given LEFT JOIN refunded USING ({keys}) ORDER BY {keys}""")
     n = len(by)
     rows: list[list[Cell]] = []

@@ -41,6 +41,15 @@ class Words:
         amounts = {name: in_text(amount, self.lang, self.currency) for name, amount in text.amounts.items()}
         return self.say(text.template).format(**amounts)
 
+    def titled(self, report: Report) -> str:
+        """The title of a report, and what it is restricted to."""
+        either = f" {self.say('or')} "
+        parts = [f"{self.say(key)} {either.join(map(self._name, names))}" for key, names in report.only.items()]
+        return self.say(report.title) + (f" ({self.say('only')} {', '.join(parts)})" if parts else "")
+
+    def _name(self, name: str) -> str:
+        return self.say(name) if name in ("unknown", "no segment") else name
+
     def unit(self, unit: str) -> str:
         """What stands behind a number; empty for a bare one."""
         if UNITS[unit].form == "share":

@@ -120,8 +120,8 @@ def _sealed(stream: str, by_worker: dict[int, tuple[list[Sealed], int]]) -> str:
     """A query over the sealed files of a stream; "" when there are none."""
     columns = ", ".join(f"{name}::{_type(stream, name)} AS {name}" for name in _columns(stream))
     return " UNION ALL ".join(
-        f"SELECT {worker}::USMALLINT AS worker, {columns} FROM read_parquet([{', '.join(quoted(part.name) for part in files)}]) "
-        f"WHERE seq <= {last_seq}"
+        f"SELECT {worker}::USMALLINT AS worker, {columns} "
+        f"FROM read_parquet([{', '.join(quoted(part.name) for part in files)}]) WHERE seq <= {last_seq}"
         for worker, (files, last_seq) in sorted(by_worker.items())
     )
 

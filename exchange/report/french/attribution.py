@@ -5,6 +5,10 @@ from typing import Final
 _TOLD: Final = "{name} : le dernier contact s'attribue {credited}, {cpa} chacune ; "
 _UNTOLD: Final = _TOLD + "ce que les publicités ont causé, on ne peut le dire : "
 WORDS: Final[dict[str, str]] = {
+    "What they caused can only be told of all ads of an advertiser: who is held out sees none of them.": (
+        "Ce qu'elles ont causé ne se dit que de toutes les publicités d'un annonceur : le groupe témoin n'en voit "
+        "aucune."
+    ),
     "Attribution": "Attribution",
     "what did the ads cause, and what do they only take credit for?": (
         "qu'ont causé les publicités, et de quoi se vantent-elles seulement ?"

@@ -43,6 +43,8 @@ WORDS: Final[dict[str, str]] = {
     "others": "autres",
     "unknown": "inconnu",
     "no segment": "aucun segment",
+    "only": "seulement",
+    "or": "ou",
     "figure": "chiffre",
     "value": "valeur",
     "unit": "unité",

@@ -3,6 +3,11 @@
 from typing import Final
 
 WORDS: Final[dict[str, str]] = {
+    "The number of a contact counts all that its advertiser paid for this person, whatever the report is restricted "
+    "to.": (
+        "Le numéro d'un contact compte tous ceux que son annonceur a payés pour cette personne, quelle que soit la "
+        "restriction du rapport."
+    ),
     "The n-th contact": "Le n-ième contact",
     "what does the n-th contact with a person cost and bring, and where should it stop?": (
         "que coûte et que rapporte le n-ième contact avec une personne, et où s'arrêter ?"

@@ -3,6 +3,12 @@
 from typing import Final
 
 WORDS: Final[dict[str, str]] = {
+    "Counted within these wins alone: a first contact, and a customer rented twice, are so among them. What is "
+    "nobody's is left out: spaces offered where an advertiser or a segment is meant, bids where a segment is.": (
+        "Compté parmi ces seules enchères gagnées : un premier contact, un client loué deux fois le sont parmi elles. "
+        "Ce qui n'est à personne est omis : les espaces offerts s'il s'agit d'un annonceur ou d'un segment, les offres "
+        "s'il s'agit d'un segment."
+    ),
     "Summary": "Résumé",
     "what did renting people cost, and who got the money?": (
         "combien a coûté la location des gens, et qui a eu l'argent ?"

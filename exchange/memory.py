@@ -17,6 +17,32 @@ def at(typingctx, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def borrow(typingctx, array):  # type: ignore[no-untyped-def]
+    """An array without its owner, whose references are not counted: for as long as the caller holds it."""
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        view = context.make_array(signature.return_type)(context, builder, args[0])
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+
+    return array(array), build
+
+
+@intrinsic
+def nth(typingctx, record, index):  # type: ignore[no-untyped-def]
+    """The record `index` places behind another in their array.
+
+    So that a function takes one address in place of an array: seven words, and a count of references.
+    """
+
+    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.gep(args[0], [args[1]])
+
+    return record(record, types.int64), build
+
+
+@intrinsic
 def lowest_bit(typingctx, word):  # type: ignore[no-untyped-def]
     """Index of the lowest set bit of a uint64 that is not zero."""
 

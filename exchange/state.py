@@ -80,6 +80,14 @@ def expect(v, person_key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def expect_contact(v, person_key, advertiser):  # type: ignore[no-untyped-def]
+    """`expect` for his contact with one advertiser of the config."""
+    slot = home(v.people_size, np.uint64(person_key))
+    prefetch(v.people + 8 * slot)
+    prefetch(v.contacts + _CONTACT_BYTES * (slot * v.n_advertisers + np.int64(advertiser) - 1))
+
+
+@njit(cache=True, nogil=True)
 def find(keys, size, key):  # type: ignore[no-untyped-def]
     """Slot of `key` in an open-addressing table of `size` (power of two), or -1 - the free slot it would take."""
     mask = np.int64(size - 1)

@@ -11,6 +11,7 @@ from exchange.auction import rows
 from exchange.auction.positions import NONE, assign, rate_of
 from exchange.auction.weigh import event_price, per_impression, total_for
 from exchange.bidding import call_learn
+from exchange.memory import nth
 from exchange.openrtb import codes
 from exchange.rent.waterfall import split, total_of
 
@@ -20,7 +21,7 @@ CONTACT, FEES, REMOTE = mk.CONTACT, mk.FEES, mk.REMOTE
 @njit(cache=True, nogil=True)
 def fee_ix(campaigns, bid):  # type: ignore[no-untyped-def]
     """Which fee set applies to a bid: its campaign's, or its endpoint's."""
-    return np.int64(campaigns[bid.campaign].fees) if bid.campaign >= 0 else np.int64(bid.endpoint) + 1
+    return np.int64(nth(campaigns, bid.campaign).fees) if bid.campaign >= 0 else np.int64(bid.endpoint) + 1
 
 
 @njit(cache=True, nogil=True)
@@ -151,7 +152,7 @@ def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[
     bid.paid_nano = per_impression(bid, total, rate_of(v, o, bid.slot))
     v.n_wins += 1
     if v.write:
-        uses_data = bid.campaign >= 0 and campaigns[bid.campaign].uses_data != 0
+        uses_data = bid.campaign >= 0 and nth(campaigns, bid.campaign).uses_data != 0
         parties = rows.win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, uses_data, fee.name)
         split(fee, bid.event_nano, uses_data, parties)
         st.commit_row(v.wins_block)
@@ -175,7 +176,7 @@ def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-unty
         bid.next_nano = 0
         serial = v.serial
         charge(v, campaigns, o, bid, n_bids, filtered, np.uint64(0))
-        campaigns[bid.campaign].wins -= 1  # `hold` has counted one
+        nth(campaigns, bid.campaign).wins -= 1  # `hold` has counted one
         aw.happen(v, campaigns, mk.KIND_IMPRESSION, serial, v.auction, v.now_ns, 0, 0)
         clearing += bid.event_nano
         slot += 1
@@ -195,7 +196,7 @@ def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no
         bid = bids[i]
         if bid.fate == codes.HOLDOUT:
             continue
-        me = campaigns[bid.campaign]
+        me = nth(campaigns, bid.campaign)
         result.won = bid.fate == codes.WON
         result.bid = bid.gross_nano
         result.price = bid.paid_nano

@@ -15,6 +15,7 @@ from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
 from exchange.audience import query as qy
+from exchange.audience.bits import word_at
 from exchange.randomness import HOLDOUT, ROTATE, draw, unit
 
 MS_NS: Final = 1_000_000
@@ -42,6 +43,12 @@ def released(total_nano, elapsed_ms, length_ms):  # type: ignore[no-untyped-def]
 def spendable(v, me):  # type: ignore[no-untyped-def]
     """The most that a campaign may still hold now, gross nano; 0 or less: it is not asked."""
     left = min(me.available, me.daily - me.day_used)
+    return left if me.even == 0 else paced(v, me, left)
+
+
+@njit(cache=True, nogil=True)
+def paced(v, me, left):  # type: ignore[no-untyped-def]
+    """The part of the money left that even pacing has released by now."""
     if me.even & mk.EVEN_DAY:
         elapsed_ms = (v.now_ns - v.day * st.DAY_NS) // MS_NS
         left = min(left, released(me.daily, elapsed_ms, DAY_MS) - me.day_used)
@@ -73,6 +80,16 @@ def capped(v, me, contact):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def capped_alone(v, me, person_key):  # type: ignore[no-untyped-def]
+    """Has this person been shown as many ads of this campaign alone as it allows, open holds included?"""
+    ix = st.contact_ix(v, person_key, aw.CAMPAIGN_CELL | np.int64(me.id), False)
+    if ix < 0:
+        return False
+    cell = carray(st.at(v.contacts), ix + 1, mk.CONTACT)[ix]
+    return np.int64(cell.shown) + np.int64(cell.held) >= me.cap_campaign
+
+
+@njit(cache=True, nogil=True)
 def admitted(v, me, contact, person_key):  # type: ignore[no-untyped-def]
     """May this campaign still be asked: money, caps (ads shown and open holds).
 
@@ -82,13 +99,7 @@ def admitted(v, me, contact, person_key):  # type: ignore[no-untyped-def]
         return False
     if (me.cap_hour | me.cap_day | me.cap_week | me.cap_total) > 0 and capped(v, me, contact):
         return False
-    if me.cap_campaign > 0:
-        ix = st.contact_ix(v, person_key, aw.CAMPAIGN_CELL | np.int64(me.id), False)
-        if ix >= 0:
-            cell = carray(st.at(v.contacts), ix + 1, mk.CONTACT)[ix]
-            if np.int64(cell.shown) + np.int64(cell.held) >= me.cap_campaign:
-                return False
-    return True
+    return me.cap_campaign <= 0 or not capped_alone(v, me, person_key)
 
 
 @njit(cache=True, nogil=True)
@@ -107,22 +118,26 @@ def held_out_of(venue, campaigns, campaign, person_key):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def fits(v, ad, q):  # type: ignore[no-untyped-def]
-    """May this ad (AD) stand in the selected imp of query `q`: its medium and size are offered, nothing blocks it?"""
-    first, n = q[qy.FIT], q[qy.FIT + 1]
-    fitting = False
-    for i in range(first, first + n):
-        fitting |= q[i] == ad.fit or q[i] == ad.fit_any
-    if not fitting:
-        return False
-    first, n = q[qy.BLOCKED], q[qy.BLOCKED + 1]
-    if n > 0 and ad.n_tags > 0:
-        tags = carray(st.at(v.tags), v.n_tags, np.int64)
-        for tag in range(ad.tag0, ad.tag0 + ad.n_tags):
-            for i in range(first, first + n):
-                if q[i] == tags[tag]:
-                    return False
-    return True
+def fits(v, ad):  # type: ignore[no-untyped-def]
+    """May this ad (AD) stand in the selected imp of the query: its medium and size are offered, nothing blocks it?"""
+    first = np.int64(word_at(v.query, qy.FIT))
+    for i in range(first, first + np.int64(word_at(v.query, qy.FIT + 1))):
+        offered = np.int64(word_at(v.query, i))
+        if offered == ad.fit or offered == ad.fit_any:
+            return ad.n_tags == 0 or not blocked(v, ad)
+    return False
+
+
+@njit(cache=True, nogil=True)
+def blocked(v, ad):  # type: ignore[no-untyped-def]
+    """Does the selected imp of the query block one of an ad's tags?"""
+    q = carray(st.at(v.query), v.query_max, np.int64)
+    tags = carray(st.at(v.tags), v.n_tags, np.int64)
+    for tag in range(ad.tag0, ad.tag0 + ad.n_tags):
+        for i in range(q[qy.BLOCKED], q[qy.BLOCKED] + q[qy.BLOCKED + 1]):
+            if q[i] == tags[tag]:
+                return True
+    return False
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -134,7 +149,7 @@ def turn(v, o, me, campaign, q):  # type: ignore[no-untyped-def]
         return first
     whole, fitting, last = np.int64(0), 0, np.int64(-1)
     for ad in range(first, end):
-        if fits(v, ads[ad], q):
+        if fits(v, ads[ad]):
             whole += ads[ad].weight
             fitting += 1
             last = np.int64(ad)
@@ -143,7 +158,7 @@ def turn(v, o, me, campaign, q):  # type: ignore[no-untyped-def]
     word, _, _, _ = draw(v.seed, v.auction, o.imp_ix, campaign, ROTATE)
     point = np.int64((word * np.uint64(whole)) >> np.uint64(32))
     for ad in range(first, end):
-        if fits(v, ads[ad], q):
+        if fits(v, ads[ad]):
             point -= ads[ad].weight
             if point < 0:
                 return ad

@@ -14,6 +14,7 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.auction import formats as fm
 from exchange.config import Auction
+from exchange.memory import nth
 from exchange.openrtb import codes
 
 NONE: Final = -(1 << 62)  # a score below all scores
@@ -98,7 +99,7 @@ def take_out(bids, n, winner, campaigns):  # type: ignore[no-untyped-def]
         c = bids[i].campaign
         if c < 0 or bids[i].slot >= 0 or bids[i].fate != codes.WON or bids[i].advertiser != bids[winner].advertiser:
             continue
-        me = campaigns[c]
+        me = nth(campaigns, c)
         if me.cap_hour + me.cap_day + me.cap_week + me.cap_total > 0:
             bids[i].fate = np.uint16(codes.OUTBID)
 

@@ -22,6 +22,7 @@ from exchange.audience import targets as tg
 from exchange.audience.attributes import ATTRIBUTES
 from exchange.audience.program import HOME
 from exchange.audience.reasons import first_failing
+from exchange.memory import nth
 from exchange.metrics import CAMPAIGNS_MAX, SAMPLE_CAMPAIGNS, SAMPLE_EVERY
 
 _OF_MARKET: Final = (
@@ -49,7 +50,7 @@ _CODES: Final = _codes()
 @njit(cache=True, nogil=True, inline="always")
 def why(v, audience, campaigns, o, q, c):  # type: ignore[no-untyped-def]
     """The code (of REASONS) of the first thing that keeps campaign c from being asked for the selected imp o."""
-    me = campaigns[c]
+    me = nth(campaigns, c)
     alive = carray(st.at(audience.alive), audience.n_words, np.uint64)
     if not alive[c >> 6] >> np.uint64(c & 63) & np.uint64(1):
         if me.paused:
@@ -98,7 +99,7 @@ def sample(venue, campaigns, counts, taken, n_imps):  # type: ignore[no-untyped-
     q = carray(st.at(v.query), v.query_max, np.int64)
     for k in range(some):
         c = (taken * some + k) % n
-        counts[c, why(v, audience, campaigns, o, q, c)] += 1
+        counts[c, why(v, audience, campaigns[0], o, q, c)] += 1
 
 
 class Sampler:

@@ -12,6 +12,7 @@ from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction.venue import EVENT_COUNTS, Venue
+from exchange.memory import nth
 from exchange.rent.ledger import Ledger
 
 AWARD = mk.AWARD
@@ -34,7 +35,7 @@ def replay_row(v, campaigns, win, event, is_win, campaign_of):  # type: ignore[n
         ix, total = st.contact_ix(v, win.person_key, win.advertiser, False), win.buyer_total_nano
         aw.hold(v, campaigns, campaign, win.advertiser, win.person_key, ix, total, win.imp_ix, win.slot, win.bill)
         if campaign >= 0 and win.flags & mk.FLAG_LOST:
-            campaigns[campaign].wins -= 1
+            nth(campaigns, campaign).wins -= 1
         award = carray(st.at(v.awards), v.awards_size, AWARD)[win.serial & (v.awards_size - 1)]
         award.campaign_id = win.campaign
         award.expires_ns = win.expires_ns
@@ -68,7 +69,7 @@ def replay_rows(venue, campaigns, wins, events, start_win, start_event, campaign
             v.status = st.GROW
             return w, e
         is_win = e >= events.size or (w < wins.size and wins[w].seq < events[e].seq)
-        replay_row(v, campaigns, wins[w if is_win else 0], events[0 if is_win else e], is_win, campaign_of)
+        replay_row(v, campaigns[0], wins[w if is_win else 0], events[0 if is_win else e], is_win, campaign_of)
         if is_win:
             w += 1
         else:

@@ -12,6 +12,8 @@ from exchange.auction import formats as fm
 from exchange.auction.positions import rate_of
 from exchange.auction.weigh import bid_per_event, per_event
 from exchange.audience import query as qy
+from exchange.audience.bits import word_at
+from exchange.memory import nth
 from exchange.openrtb import codes
 
 AUCTION_ROW, BID_ROW, WIN_ROW = mk.AUCTION_ROW, mk.BID_ROW, mk.WIN_ROW
@@ -88,15 +90,16 @@ def auction_row(v, o, out, eligible, asked, clearing):  # type: ignore[no-untype
 def segment_of(v, me):  # type: ignore[no-untyped-def]
     """Name of the first of the segments a campaign targets that the person of the query has; 0 = none."""
     targeted = carray(st.at(v.segments), v.n_segments, mk.SEGMENT)
-    q = carray(st.at(v.query), v.query_max, np.int64)
+    first = np.int64(word_at(v.query, qy.SEG))
+    end = first + np.int64(word_at(v.query, qy.SEG + 1))
     for k in range(me.segment0, me.segment0 + me.n_segments):
-        for at in range(q[qy.SEG], q[qy.SEG] + q[qy.SEG + 1]):
-            if q[at] == targeted[k].value:
+        for at in range(first, end):
+            if np.int64(word_at(v.query, at)) == targeted[k].value:
                 return np.int64(targeted[k].name)
     return np.int64(0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, uses_data, fees):  # type: ignore[no-untyped-def]
     """Write the rent row of an award, all but the split; returns its ten party amounts for `split` to fill."""
     count = st.block_count(v.wins_block)
@@ -125,7 +128,7 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, u
     row.pctr_ppb = np.uint32(0)
     row.pcvr_ppb = np.uint32(0)
     if bid.campaign >= 0:
-        me = campaigns[bid.campaign]
+        me = nth(campaigns, bid.campaign)
         row.campaign = me.id
         row.purpose = me.purpose
         row.pctr_ppb = np.uint32(bid.pctr_ppb)
@@ -139,7 +142,7 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, u
     row.publisher = o.publisher
     row.domain = o.domain
     row.deal = np.uint32(0)
-    row.segment = np.uint32(segment_of(v, campaigns[bid.campaign]) if bid.campaign >= 0 and won else 0)
+    row.segment = np.uint32(segment_of(v, nth(campaigns, bid.campaign)) if bid.campaign >= 0 and won else 0)
     row.fees = np.uint16(fees)
     row.endpoint = bid.endpoint
     row.imp_ix = o.imp_ix

@@ -23,7 +23,7 @@ from exchange.audience import targets as tg
 from exchange.audience.program import HOME
 from exchange.audience.store import PEOPLE, know
 from exchange.bidding import call_price
-from exchange.memory import lowest_bit
+from exchange.memory import lowest_bit, nth
 from exchange.openrtb import codes
 from exchange.randomness import RULE, draw, unit
 
@@ -178,7 +178,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
         while bits != np.uint64(0):
             c = w * 64 + lowest_bit(bits)
             bits &= bits - np.uint64(1)
-            me = campaigns[c]
+            me = nth(campaigns, c)
             contact_at = np.int64(-1)
             if me.advertiser > v.n_advertisers:
                 contact_at = st.contact_ix(v, o.person_key, me.advertiser, False)
@@ -291,7 +291,7 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
         if v.write_bids:
             for i in range(n):
                 c = bids[i].campaign
-                rows.bid_row(v, o, bids[i], campaigns[c].id if c >= 0 else np.int32(-1))
+                rows.bid_row(v, o, bids[i], nth(campaigns, c).id if c >= 0 else np.int32(-1))
         rows.auction_row(v, o, out[0], eligible, n_local - withheld, clearing)
 
 
@@ -302,7 +302,12 @@ def trade(venue, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-d
     Less than n_imps means: see venue[0].status (ROLL or GROW), make room, call again from there. The clock
     moves first, so holds that expired by now_ns are free again.
     """
-    v = venue[0]
+    return trade_imps(venue[0], campaigns[0], now_ns, start, n_imps)
+
+
+@njit(cache=True, nogil=True)
+def trade_imps(v, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-def]
+    """`trade` for compiled code: records; as everywhere in it, `campaigns` is the first one's, for `nth`."""
     opportunities = carray(st.at(v.opportunities), v.imps_max, OPPORTUNITY)
     sold = carray(st.at(v.sold), (v.imps_max, v.n_slots), SOLD)
     v.status = st.DONE

@@ -50,13 +50,19 @@ def rates_of(v, o, me, bid):  # type: ignore[no-untyped-def]
     """
     pctr, pcvr = me.pctr_ppb, me.pcvr_ppb
     if me.model >= 0:
-        table = carray(st.at(v.models), (v.n_models, N_CELLS, 2), np.int64)
-        cell = cell_of(o.device, o.media, o.hour, bid.contacts, bid.flags & np.uint8(mk.FLAG_OWN))
-        pctr = table[me.model, cell, 0]
-        pcvr = table[me.model, cell, 1] if table[me.model, cell, 1] != UNSAID else pcvr
+        pctr, pcvr = modelled(v, o, me, bid)
     if o.pctr_ppb > 0:
         pctr = o.pctr_ppb
     return pctr, pcvr
+
+
+@njit(cache=True, nogil=True)
+def modelled(v, o, me, bid):  # type: ignore[no-untyped-def]
+    """The rates that a campaign's click model has for this impression; where it does not say, the campaign's own."""
+    table = carray(st.at(v.models), (v.n_models, N_CELLS, 2), np.int64)
+    cell = cell_of(o.device, o.media, o.hour, bid.contacts, bid.flags & np.uint8(mk.FLAG_OWN))
+    pcvr = table[me.model, cell, 1]
+    return table[me.model, cell, 0], pcvr if pcvr != UNSAID else me.pcvr_ppb
 
 
 @njit(cache=True, nogil=True)
@@ -120,6 +126,14 @@ def value_of(me, campaign, seed, auction_id, imp_ix, factors, segments, n_segmen
 @njit(cache=True, nogil=True)
 def worth(v, o, me, bid):  # type: ignore[no-untyped-def]
     """`value_of` for a bid whose rates are set, with the arrays of the venue."""
+    if me.value_kind == FIXED and me.n_factors == 0 and me.value_event_nano == 0:
+        return me.value_nano  # nothing of this auction changes it: not worth a call
+    return worth_now(v, o, me, bid)
+
+
+@njit(cache=True, nogil=True)
+def worth_now(v, o, me, bid):  # type: ignore[no-untyped-def]
+    """`worth` where something of the auction changes it."""
     query = carray(st.at(v.query), v.query_max, np.int64)
     return value_of(
         me,

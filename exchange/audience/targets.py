@@ -58,9 +58,10 @@ def meets(a, home):  # type: ignore[no-untyped-def]
 def select(a, imp):  # type: ignore[no-untyped-def]
     """Put the record of an imp into the query's head, and say that nothing is known of any advertiser yet."""
     q = carray(at(a.query), a.query_max, np.int64)
-    first = q[qy.IMPS] + imp * qy.IMP_WIDTH
+    record = carray(at(a.query + 8 * (q[qy.IMPS] + imp * qy.IMP_WIDTH)), qy.IMP_WIDTH, np.int64)
+    head = carray(at(a.query + 8 * qy.IMP_SLOTS), qy.IMP_WIDTH, np.int64)
     for i in range(qy.IMP_WIDTH):
-        q[qy.IMP_SLOTS + i] = q[first + i]
+        head[i] = record[i]
     for slot in range(qy.ADVERTISER_SLOTS, qy.HEAD):
         q[slot] = qy.ANYTHING
 

@@ -9,6 +9,7 @@ from exchange.awards.contacts import add_held, known, see
 from exchange.awards.holds import advance, note
 from exchange.bidding import call_feedback
 from exchange.market import life
+from exchange.memory import nth
 
 AWARD, CONTACT = mk.AWARD, mk.CONTACT
 
@@ -17,7 +18,7 @@ AWARD, CONTACT = mk.AWARD, mk.CONTACT
 def tell(v, campaigns, award, kind, paid_nano):  # type: ignore[no-untyped-def]
     """Let the campaign's rule hear of an event: KIND_IMPRESSION (billed or only seen), KIND_CLICK, KIND_CONVERSION."""
     if award.campaign >= 0:
-        me = campaigns[award.campaign]
+        me = nth(campaigns, award.campaign)
         call_feedback(carray(st.at(v.rules), (v.n_rules, 3), np.int64)[me.rule, 2], me, kind, paid_nano)
 
 
@@ -37,7 +38,7 @@ def settle(v, campaigns, award, ix, kind, now_ns):  # type: ignore[no-untyped-de
         cum, contact_n = contact.cum_rent_nano, np.int64(contact.contacts)
     st.event_row(v, kind, now_ns, award, award.hold_nano, cum, contact_n, 0)
     if award.campaign >= 0:
-        me = campaigns[award.campaign]
+        me = nth(campaigns, award.campaign)
         me.held -= award.hold_nano
         me.spent += award.hold_nano
 
@@ -169,7 +170,7 @@ def refund(v, campaigns, award, amount_nano, number, now_ns):  # type: ignore[no
         cum = contact.cum_rent_nano
     st.event_row(v, kind, now_ns, award, -amount, cum, 0, number)
     if award.campaign >= 0:
-        me = campaigns[award.campaign]
+        me = nth(campaigns, award.campaign)
         me.spent -= amount
         me.available += amount
         if me.day == np.int32(award.placed_ns // st.DAY_NS):
@@ -220,4 +221,4 @@ def event(v, campaigns, kind, serial, auction_id, now_ns, amount_nano, number): 
 @njit(cache=True, nogil=True)
 def event_at(venue, campaigns, kind, serial, auction_id, now_ns, amount_nano, number):  # type: ignore[no-untyped-def]
     """`event` for a caller outside compiled code: venue is VENUE[1]."""
-    return event(venue[0], campaigns, kind, serial, auction_id, now_ns, amount_nano, number)
+    return event(venue[0], campaigns[0], kind, serial, auction_id, now_ns, amount_nano, number)

@@ -7,6 +7,7 @@ from numba import carray, njit
 
 from exchange import market as mk
 from exchange import state as st
+from exchange.memory import nth
 
 CONTACT = mk.CONTACT
 CAMPAIGN_CELL: Final = 0x80000000  # + campaign id: the "advertiser" under which ads of one campaign are counted
@@ -17,8 +18,8 @@ _COUNT_MAX = np.uint16(65_535)
 def remember(v, campaigns, campaign, advertiser, person_key):  # type: ignore[no-untyped-def]
     """Contact of (person, advertiser), added if need be; -1 = unknown, or no room to count what has to be counted."""
     ix = st.contact_ix(v, person_key, advertiser, True)
-    if ix >= 0 and campaign >= 0 and campaigns[campaign].cap_campaign > 0:
-        if st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(campaigns[campaign].id), True) < 0:
+    if ix >= 0 and campaign >= 0 and nth(campaigns, campaign).cap_campaign > 0:
+        if st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(nth(campaigns, campaign).id), True) < 0:
             return np.int64(-1)
     return ix
 
@@ -26,9 +27,9 @@ def remember(v, campaigns, campaign, advertiser, person_key):  # type: ignore[no
 @njit(cache=True, nogil=True, inline="always")
 def own_cell(v, campaigns, campaign, person_key):  # type: ignore[no-untyped-def]
     """Contact that counts this campaign's ads alone, where it caps them; else -1. Only `shown` and `held` are kept."""
-    if campaign < 0 or campaigns[campaign].cap_campaign <= 0:
+    if campaign < 0 or nth(campaigns, campaign).cap_campaign <= 0:
         return np.int64(-1)
-    return st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(campaigns[campaign].id), False)
+    return st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(nth(campaigns, campaign).id), False)
 
 
 @njit(cache=True, nogil=True)

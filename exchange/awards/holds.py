@@ -7,6 +7,7 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.awards.contacts import add_held, known
 from exchange.market import life
+from exchange.memory import nth
 
 AWARD, CONTACT = mk.AWARD, mk.CONTACT
 
@@ -55,7 +56,7 @@ def hold(v, campaigns, campaign, advertiser, person_key, ix, total_nano, imp_ix,
     award.refunded_nano = 0
     v.n_held += 1
     if campaign >= 0:
-        me = campaigns[campaign]
+        me = nth(campaigns, campaign)
         award.campaign_id = me.id
         me.available -= total_nano
         me.held += total_nano
@@ -75,7 +76,7 @@ def release(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
     v.n_held -= 1
     v.n_releases += 1
     if award.campaign >= 0:
-        me = campaigns[award.campaign]
+        me = nth(campaigns, award.campaign)
         me.available += award.hold_nano
         me.held -= award.hold_nano
         if me.day == np.int32(award.placed_ns // st.DAY_NS):
@@ -121,7 +122,7 @@ def wake(v, campaigns):  # type: ignore[no-untyped-def]
     v.day = v.now_ns // st.DAY_NS
     v.wake_ns = (v.day + 1) * st.DAY_NS
     for c in range(v.n_campaigns):
-        rouse(v, campaigns[c], c)
+        rouse(v, nth(campaigns, c), c)
 
 
 @njit(cache=True, nogil=True)
@@ -150,4 +151,4 @@ def rouse_one(venue, campaigns, c):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def advance_to(venue, campaigns, now_ns):  # type: ignore[no-untyped-def]
     """`advance` for a caller outside compiled code: venue is VENUE[1]."""
-    return advance(venue[0], campaigns, now_ns)
+    return advance(venue[0], campaigns[0], now_ns)

@@ -229,7 +229,7 @@ def gross_floor(fees, floor):  # type: ignore[no-untyped-def]
     return fees.fixed_nano - (-(floor * (fees.base + fees.addon)) // fees.base)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _settle(weights, n, first, amount, left, total, out):  # type: ignore[no-untyped-def]
     """Hand the `left` units that rounding left over to the parties with the largest remainders, lowest first.
 
@@ -244,7 +244,7 @@ def _settle(weights, n, first, amount, left, total, out):  # type: ignore[no-unt
         out[first + best] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _split_side(weights, n, first, amount, out):  # type: ignore[no-untyped-def]
     """Split `amount` over `out[first : first + n]` by weight.
 

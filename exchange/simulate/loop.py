@@ -13,8 +13,8 @@ from numba import carray, njit
 from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
-from exchange.auction.sell import trade
-from exchange.memory import prefetch
+from exchange.auction.sell import trade_imps
+from exchange.memory import borrow, prefetch
 from exchange.population import agrees, converts, fill, returned, truth_of, visit_of
 
 AWARD, SOLD = mk.AWARD, mk.SOLD
@@ -34,7 +34,7 @@ OPT_INS, OPT_OUTS, REFUNDS = range(3)  # rings of `later`
 HEAD, TAIL = range(2)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def push(ring, tail, due_ns, serial, auction_id):  # type: ignore[no-untyped-def]
     """Add an event to a ring (size: a power of two, large enough by construction)."""
     slot = ring[tail & (ring.size - 1)]
@@ -43,10 +43,19 @@ def push(ring, tail, due_ns, serial, auction_id):  # type: ignore[no-untyped-def
     slot.auction_id = auction_id
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def due(ring, head, tail):  # type: ignore[no-untyped-def]
     """When the oldest event of a ring is due, ns; FAR_NS when there is none."""
     return ring[head & (ring.size - 1)].due_ns if head < tail else np.int64(FAR_NS)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def expect_next(v, ring, head, tail):  # type: ignore[no-untyped-def]
+    """Have fetched what the event behind the oldest of a ring will read of its person: it comes visits later."""
+    if head + 1 < tail:
+        serial = ring[(head + 1) & (ring.size - 1)].serial
+        award = carray(st.at(v.awards), v.awards_size, AWARD)[serial & (v.awards_size - 1)]
+        st.expect_contact(v, award.person_key, award.advertiser)
 
 
 @njit(cache=True, nogil=True)
@@ -115,6 +124,7 @@ def deliver(v, campaigns, settings, cursor, views, clicks, conversions, now_ns):
             return st.DONE
         if view <= click and view <= conversion:
             pending, kind = views[cursor.views_head & (views.size - 1)], mk.KIND_IMPRESSION
+            expect_next(v, views, cursor.views_head, cursor.views_tail)
         elif click <= conversion:
             pending, kind = clicks[cursor.clicks_head & (clicks.size - 1)], mk.KIND_CLICK
         else:
@@ -137,7 +147,9 @@ def run_until(  # type: ignore[no-untyped-def]
     venue, campaigns, settings, people, placements, rows, bits, cursors, views, clicks, conversions, visits, end
 ):
     """Hold the auctions of the visits cursor.t .. end - 1. Stops early when venue[0].status asks for room."""
-    v, s, cursor = venue[0], settings[0], cursors[0]
+    v, first, s, cursor = venue[0], campaigns[0], settings[0], cursors[0]
+    views, clicks, conversions, visits = borrow(views), borrow(clicks), borrow(conversions), borrow(visits)
+    people, placements, rows, bits = borrow(people), borrow(placements), borrow(rows), borrow(bits)
     sold = carray(st.at(v.sold), (v.imps_max, v.n_slots), SOLD)
     slots = carray(st.at(v.slots), v.n_slots, np.int64)
     visit_of(s, placements, cursor.t, visits[cursor.t & 1])
@@ -148,11 +160,11 @@ def run_until(  # type: ignore[no-untyped-def]
         prefetch(people.ctypes.data + np.int64(coming.person) * people.itemsize)
         if cursor.imp == 0:
             st.expect(v, people[visit.person].key)
-            v.status = deliver(v, campaigns, s, cursor, views, clicks, conversions, visit.now_ns)
+            v.status = deliver(v, first, s, cursor, views, clicks, conversions, visit.now_ns)
             if v.status != st.DONE:
                 return
             fill(v, s, people, placements, rows, bits, visit)
-        cursor.imp = trade(venue, campaigns, visit.now_ns, cursor.imp, visit.n_imps)
+        cursor.imp = trade_imps(v, first, visit.now_ns, cursor.imp, visit.n_imps)
         if cursor.imp < visit.n_imps:
             return
         place = placements[visit.placement]
@@ -192,5 +204,5 @@ def run_until(  # type: ignore[no-untyped-def]
 def deliver_until(venue, campaigns, settings, cursors, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
     """`deliver` for the end of a run, when no visit follows. Returns a status."""
     v = venue[0]
-    v.status = deliver(v, campaigns, settings[0], cursors[0], views, clicks, conversions, now_ns)
+    v.status = deliver(v, campaigns[0], settings[0], cursors[0], views, clicks, conversions, now_ns)
     return v.status

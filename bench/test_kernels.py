@@ -34,7 +34,7 @@ def test_match(benchmark, line):
 def test_sell_to_ten(benchmark, line):
     venue = line.venue
     venue.record["write"] = 0
-    assert benchmark(trade, venue.record, venue.campaigns, NOW_NS, 0, 1) == 1
+    assert benchmark(trade, venue.record, NOW_NS, 0, 1) == 1
     assert venue.arrays["sold"]["n_bids"][0] == sample.LOCAL
 
 

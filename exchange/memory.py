@@ -30,19 +30,6 @@ def borrow(typingctx, array):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def nth(typingctx, record, index):  # type: ignore[no-untyped-def]
-    """The record `index` places behind another in their array.
-
-    So that a function takes one address in place of an array: seven words, and a count of references.
-    """
-
-    def build(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.gep(args[0], [args[1]])
-
-    return record(record, types.int64), build
-
-
-@intrinsic
 def lowest_bit(typingctx, word):  # type: ignore[no-untyped-def]
     """Index of the lowest set bit of a uint64 that is not zero."""
 

@@ -21,12 +21,12 @@ GROW: Final = 2  # the contact table is full
 ADDRESSES: Final = (
     "audience", "store", "ads", "tags", "alive", "query", "found", "applying", "asked",
     "opportunities", "remote", "sold", "bids", "imps", "results", "fees", "rules", "factors",
-    "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves", "values",
+    "campaigns", "people", "pairs", "contacts", "awards", "fate_counts", "slots", "order", "reserves", "values",
     "models", "segments",
     "auctions_block", "bids_block", "wins_block", "events_block",
 )  # fmt: skip
 COUNTS: Final = (
-    "n_campaigns", "n_ads", "n_tags", "n_words", "n_advertisers", "n_rules", "n_factors",
+    "n_campaigns", "campaign_bytes", "n_ads", "n_tags", "n_words", "n_advertisers", "n_rules", "n_factors",
     "n_endpoints", "query_max", "imps_max", "remote_max", "bids_max", "n_remote",
     "people_size", "people_used", "pairs_size", "pairs_used", "people_max", "awards_size",
     "auctions_rows", "bids_rows", "wins_rows", "events_rows", "n_slots", "n_reserves", "n_values", "n_models",
@@ -49,6 +49,16 @@ FETCHED_BYTES: Final = 512  # of a person's contacts, before they are looked for
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 BLOCK, CONTACT, EVENT_ROW = mk.BLOCK, mk.CONTACT, mk.EVENT_ROW
+CAMPAIGN: Final = mk.shape(mk.CAMPAIGN_FIELDS)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def campaign(v, c):  # type: ignore[no-untyped-def]
+    """The fixed part of a campaign's record, index c; behind it lie the knobs, which only rules know.
+
+    So that a step is compiled once, whatever knobs the rules of a market have.
+    """
+    return carray(at(v.campaigns + v.campaign_bytes * np.int64(c)), 1, CAMPAIGN)[0]
 
 
 @njit(cache=True, nogil=True)

@@ -260,12 +260,12 @@ def held_out(share: float = 0.3, seed: int = 3) -> Config:
 
 def test_a_holdout_is_a_share_of_people_for_ever() -> None:
     venue = venue_of(held_out())
-    out = {p for p in range(1, 4_001) if limits.held_out_of(venue.record, venue.campaigns, 0, p)}
+    out = {p for p in range(1, 4_001) if limits.held_out_of(venue.record, 0, p)}
     assert abs(len(out) / 4_000 - 0.3) < 4 * math.sqrt(0.3 * 0.7 / 4_000)
     by_definition = {p for p in range(1, 4_001) if unit(*draw(3, p, 0, 1, HOLDOUT)[:2]) < 0.3}
     assert out == by_definition
     wider = venue_of(held_out(0.6))
-    assert out < {p for p in range(1, 4_001) if limits.held_out_of(wider.record, wider.campaigns, 0, p)}
+    assert out < {p for p in range(1, 4_001) if limits.held_out_of(wider.record, 0, p)}
     for k, p in enumerate(sorted(out)[:20] * 2):  # other auctions, same people: b has them all
         assert int(offer(venue, Request(NOON + k, p))[0]["advertiser"]) == 2
 

@@ -91,7 +91,7 @@ def test_they_agree_with_explain(line: Line, made: dict[str, Any]) -> None:
         private = pmp is not None and pmp.private_auction == 1
         case = Case(opened.request, view, key, NOW_NS, private)
         counts = np.zeros((CAMPAIGNS_MAX, len(REASONS)), np.int64)
-        sample(venue.record, venue.campaigns, counts, k, opened.n_imps)
+        sample(venue.record, counts, k, opened.n_imps)
         assert counts.sum() == venue.n_campaigns <= SAMPLE_CAMPAIGNS
         for c in range(venue.n_campaigns):
             (code,) = np.flatnonzero(counts[c])
@@ -105,7 +105,7 @@ def test_of_several_clauses_the_furthest_is_to_blame(line: Line) -> None:
     def reason(**over: Any) -> str:
         line._load(line.open(json.dumps(request(test=1, **over)).encode(), NOW_NS))
         counts = np.zeros((CAMPAIGNS_MAX, len(REASONS)), np.int64)
-        sample(line.venue.record, line.venue.campaigns, counts, 0, 1)
+        sample(line.venue.record, counts, 0, 1)
         return REASONS[int(np.flatnonzero(counts[line.venue.campaign_names.index("either/c")])[0])]
 
     belgium, ctv = {"geo": {"country": "BEL"}}, {"devicetype": 3}
@@ -123,7 +123,7 @@ def test_what_has_ended_is_not_called_paused(tmp_path: Path) -> None:
         line.change(Change(action, line.venue.campaign_names[0]), NOW_NS)
         line._load(line.open(json.dumps(request(test=1)).encode(), NOW_NS))
         counts = np.zeros((CAMPAIGNS_MAX, len(REASONS)), np.int64)
-        sample(line.venue.record, line.venue.campaigns, counts, 0, 1)
+        sample(line.venue.record, counts, 0, 1)
         assert REASONS[int(np.flatnonzero(counts[0])[0])] == reason
 
 

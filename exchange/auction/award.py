@@ -11,7 +11,6 @@ from exchange.auction import rows
 from exchange.auction.positions import NONE, assign, rate_of
 from exchange.auction.weigh import event_price, per_impression, total_for
 from exchange.bidding import call_learn
-from exchange.memory import nth
 from exchange.openrtb import codes
 from exchange.rent.waterfall import split, total_of
 
@@ -19,9 +18,9 @@ CONTACT, FEES, REMOTE = mk.CONTACT, mk.FEES, mk.REMOTE
 
 
 @njit(cache=True, nogil=True)
-def fee_ix(campaigns, bid):  # type: ignore[no-untyped-def]
+def fee_ix(v, bid):  # type: ignore[no-untyped-def]
     """Which fee set applies to a bid: its campaign's, or its endpoint's."""
-    return np.int64(nth(campaigns, bid.campaign).fees) if bid.campaign >= 0 else np.int64(bid.endpoint) + 1
+    return np.int64(st.campaign(v, bid.campaign).fees) if bid.campaign >= 0 else np.int64(bid.endpoint) + 1
 
 
 @njit(cache=True, nogil=True)
@@ -44,7 +43,7 @@ def unsold(v, out, n_bids):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
+def judge(v, o, bids, n, order, out):  # type: ignore[no-untyped-def]
     """Find the winners among bids[:n] and their prices; write both into out, SOLD[n_slots], and the losers' fates.
 
     Returns how many positions were sold; order: int64[n_slots], the index of each one's bid.
@@ -54,7 +53,7 @@ def judge(v, campaigns, o, bids, n, order, out):  # type: ignore[no-untyped-def]
         n_bids += bids[i].gross_nano > 0
     for slot in range(v.n_slots):
         unsold(v, out[slot], n_bids)
-    n_sold = assign(v, campaigns, o, bids, n, order)
+    n_sold = assign(v, o, bids, n, order)
     if n_sold == 0:
         return n_sold
     ads = carray(st.at(v.ads), v.n_ads, mk.AD)
@@ -113,7 +112,7 @@ def answer(v, o, bids, n, bar):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def award(v, campaigns, o, bids, n, order, n_sold, out):  # type: ignore[no-untyped-def]
+def award(v, o, bids, n, order, n_sold, out):  # type: ignore[no-untyped-def]
     """Make the sale of an imp true: every position, then, where losers pay, what they pay.
 
     Returns what the seller may expect for the imp, all positions together.
@@ -127,21 +126,21 @@ def award(v, campaigns, o, bids, n, order, n_sold, out):  # type: ignore[no-unty
     for slot in range(n_sold):
         sold = out[slot]
         sold.serial = v.serial
-        sold.contacts = charge(v, campaigns, o, bids[order[slot]], sold.n_bids, filtered, o.person_key)
+        sold.contacts = charge(v, o, bids[order[slot]], sold.n_bids, filtered, o.person_key)
         clearing += sold.clearing_nano
     if fm.TABLE[o.format, fm.LOSERS_PAY]:
-        clearing += collect(v, campaigns, o, bids, n, out[0].n_bids, filtered)
+        clearing += collect(v, o, bids, n, out[0].n_bids, filtered)
     v.clearing_nano += clearing
     return clearing
 
 
 @njit(cache=True, nogil=True)
-def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[no-untyped-def]
+def charge(v, o, bid, n_bids, filtered, person_key):  # type: ignore[no-untyped-def]
     """Charge and record one award: split the price, write the rent row, place the hold. Returns contacts before it."""
-    fee = carray(st.at(v.fees), v.n_fees, FEES)[fee_ix(campaigns, bid)]
+    fee = carray(st.at(v.fees), v.n_fees, FEES)[fee_ix(v, bid)]
     total = total_of(fee, bid.event_nano)
     n_contacts = v.people_size * v.n_advertisers + v.pairs_size
-    ix = aw.remember(v, campaigns, bid.campaign, bid.advertiser, person_key)
+    ix = aw.remember(v, bid.campaign, bid.advertiser, person_key)
     if ix < 0 and person_key != np.uint64(0):
         person_key = np.uint64(0)  # no room to remember another person: he stays unknown
         o.person_key = person_key
@@ -152,16 +151,16 @@ def charge(v, campaigns, o, bid, n_bids, filtered, person_key):  # type: ignore[
     bid.paid_nano = per_impression(bid, total, rate_of(v, o, bid.slot))
     v.n_wins += 1
     if v.write:
-        uses_data = bid.campaign >= 0 and nth(campaigns, bid.campaign).uses_data != 0
-        parties = rows.win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, uses_data, fee.name)
+        uses_data = bid.campaign >= 0 and st.campaign(v, bid.campaign).uses_data != 0
+        parties = rows.win_row(v, o, bid, n_bids, total, filtered, before, person_key, uses_data, fee.name)
         split(fee, bid.event_nano, uses_data, parties)
         st.commit_row(v.wins_block)
-    aw.hold(v, campaigns, bid.campaign, bid.advertiser, person_key, ix, total, o.imp_ix, bid.slot, bid.bill)
+    aw.hold(v, bid.campaign, bid.advertiser, person_key, ix, total, o.imp_ix, bid.slot, bid.bill)
     return contacts
 
 
 @njit(cache=True, nogil=True)
-def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-untyped-def]
+def collect(v, o, bids, n, n_bids, filtered):  # type: ignore[no-untyped-def]
     """Let the local losers of an all-pay auction pay their bids: held and billed at once. Returns the sum.
 
     Their rows have no creative and no person: nothing was shown to anybody, so no contact is counted.
@@ -175,16 +174,16 @@ def collect(v, campaigns, o, bids, n, n_bids, filtered):  # type: ignore[no-unty
         bid.event_nano = bid.net_nano
         bid.next_nano = 0
         serial = v.serial
-        charge(v, campaigns, o, bid, n_bids, filtered, np.uint64(0))
-        nth(campaigns, bid.campaign).wins -= 1  # `hold` has counted one
-        aw.happen(v, campaigns, mk.KIND_IMPRESSION, serial, v.auction, v.now_ns, 0, 0)
+        charge(v, o, bid, n_bids, filtered, np.uint64(0))
+        st.campaign(v, bid.campaign).wins -= 1  # `hold` has counted one
+        aw.happen(v, mk.KIND_IMPRESSION, serial, v.auction, v.now_ns, 0, 0)
         clearing += bid.event_nano
         slot += 1
     return clearing
 
 
 @njit(cache=True, nogil=True, inline="always")
-def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no-untyped-def]
+def teach(v, o, bids, n_local, bar, imps, result):  # type: ignore[no-untyped-def]
     """Call `learn` of every campaign that was asked, also when it did not bid; money is gross (what it pays).
 
     bids[:n_local] are the local ones; those withheld from a holdout were not asked.
@@ -196,7 +195,7 @@ def teach(v, campaigns, o, bids, n_local, bar, imps, result):  # type: ignore[no
         bid = bids[i]
         if bid.fate == codes.HOLDOUT:
             continue
-        me = nth(campaigns, bid.campaign)
+        me = st.campaign(v, bid.campaign)
         result.won = bid.fate == codes.WON
         result.bid = bid.gross_nano
         result.price = bid.paid_nano

@@ -58,6 +58,7 @@ class Building:
         stock, arrays, v = self.stock, self.arrays, self.record
         self.campaigns, self.n_campaigns = stock.records, len(stock.briefs)
         self.campaign_names += [brief.where for brief in stock.briefs[len(self.campaign_names) :]]
+        arrays["campaigns"], v["campaign_bytes"] = stock.records, stock.records.itemsize
         arrays["rules"], arrays["models"] = stock.rules.table, stock.models.table
         arrays["ads"], arrays["tags"] = stock.ads.table.array, stock.ads.tags.array
         arrays["values"], arrays["factors"] = stock.values.array, stock.factors.array

@@ -109,7 +109,7 @@ def carry_out(venue: Venue, plan: Plan) -> None:
         venue.make_journal_room()
         venue.formats.difference_update(venue.unheld(venue.n_campaigns))  # in place: others look at it
     for ix in touched:
-        awards.rouse_one(venue.record, venue.campaigns, ix)
+        awards.rouse_one(venue.record, ix)
     venue.record["snapshot_version"] += 1
 
 

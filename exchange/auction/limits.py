@@ -112,9 +112,9 @@ def held_out(v, me, person_key):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def held_out_of(venue, campaigns, campaign, person_key):  # type: ignore[no-untyped-def]
+def held_out_of(venue, campaign, person_key):  # type: ignore[no-untyped-def]
     """`held_out` for a caller outside compiled code: venue is VENUE[1], campaign an index."""
-    return held_out(venue[0], campaigns[campaign], np.uint64(person_key))
+    return held_out(venue[0], st.campaign(venue[0], campaign), np.uint64(person_key))
 
 
 @njit(cache=True, nogil=True)

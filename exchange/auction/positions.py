@@ -14,7 +14,6 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.auction import formats as fm
 from exchange.config import Auction
-from exchange.memory import nth
 from exchange.openrtb import codes
 
 NONE: Final = -(1 << 62)  # a score below all scores
@@ -93,19 +92,19 @@ def harm(kind, bids, n, winner, slots, other_seat):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def take_out(bids, n, winner, campaigns):  # type: ignore[no-untyped-def]
+def take_out(v, bids, n, winner):  # type: ignore[no-untyped-def]
     """Take the other bids of a winner's advertiser out where a cap forbids that it is shown twice at once."""
     for i in range(n):
         c = bids[i].campaign
         if c < 0 or bids[i].slot >= 0 or bids[i].fate != codes.WON or bids[i].advertiser != bids[winner].advertiser:
             continue
-        me = nth(campaigns, c)
+        me = st.campaign(v, c)
         if me.cap_hour + me.cap_day + me.cap_week + me.cap_total > 0:
             bids[i].fate = np.uint16(codes.OUTBID)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def assign(v, campaigns, o, bids, n, order):  # type: ignore[no-untyped-def]
+def assign(v, o, bids, n, order):  # type: ignore[no-untyped-def]
     """Score bids[:n], give out the positions and price them. Returns how many were sold.
 
     Writes score, slot, next_nano and price_nano of the bids, and into order, int64[k], who holds each position.
@@ -124,7 +123,7 @@ def assign(v, campaigns, o, bids, n, order):  # type: ignore[no-untyped-def]
         order[slot] = winner
         n_sold += 1
         if several:
-            take_out(bids, n, winner, campaigns)
+            take_out(v, bids, n, winner)
     for slot in range(n_sold):
         winner = order[slot]
         bid = bids[winner]

@@ -22,7 +22,6 @@ from exchange.audience import targets as tg
 from exchange.audience.attributes import ATTRIBUTES
 from exchange.audience.program import HOME
 from exchange.audience.reasons import first_failing
-from exchange.memory import nth
 from exchange.metrics import CAMPAIGNS_MAX, SAMPLE_CAMPAIGNS, SAMPLE_EVERY
 
 _OF_MARKET: Final = (
@@ -48,9 +47,9 @@ _CODES: Final = _codes()
 
 
 @njit(cache=True, nogil=True, inline="always")
-def why(v, audience, campaigns, o, q, c):  # type: ignore[no-untyped-def]
+def why(v, audience, o, q, c):  # type: ignore[no-untyped-def]
     """The code (of REASONS) of the first thing that keeps campaign c from being asked for the selected imp o."""
-    me = nth(campaigns, c)
+    me = st.campaign(v, c)
     alive = carray(st.at(audience.alive), audience.n_words, np.uint64)
     if not alive[c >> 6] >> np.uint64(c & 63) & np.uint64(1):
         if me.paused:
@@ -81,7 +80,7 @@ def why(v, audience, campaigns, o, q, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def sample(venue, campaigns, counts, taken, n_imps):  # type: ignore[no-untyped-def]
+def sample(venue, counts, taken, n_imps):  # type: ignore[no-untyped-def]
     """Count into counts, int64[rows, N], why campaigns are not asked for one imp of the request in `query`.
 
     taken: samples taken before; campaigns take turns, and the imps of requests when all campaigns have had theirs.
@@ -99,7 +98,7 @@ def sample(venue, campaigns, counts, taken, n_imps):  # type: ignore[no-untyped-
     q = carray(st.at(v.query), v.query_max, np.int64)
     for k in range(some):
         c = (taken * some + k) % n
-        counts[c, why(v, audience, campaigns[0], o, q, c)] += 1
+        counts[c, why(v, audience, o, q, c)] += 1
 
 
 class Sampler:
@@ -121,7 +120,7 @@ class Sampler:
 
     def look(self, n_imps: int) -> None:
         """Take a sample of the request in the buffers; of no imps it only sees that the kernel is compiled."""
-        sample(self.venue.record, self.venue.campaigns, self.counts, self.taken, n_imps)
+        sample(self.venue.record, self.counts, self.taken, n_imps)
 
     def read(self) -> dict[tuple[str, str], int]:
         """How often which reason was found, by campaign and reason; what never was is left out."""

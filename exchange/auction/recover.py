@@ -12,7 +12,6 @@ from exchange import awards as aw
 from exchange import market as mk
 from exchange import state as st
 from exchange.auction.venue import EVENT_COUNTS, Venue
-from exchange.memory import nth
 from exchange.rent.ledger import Ledger
 
 AWARD = mk.AWARD
@@ -20,22 +19,22 @@ COUNTERS = ("n_sold", *EVENT_COUNTS.values(), "billed_nano", "refunded_nano", "n
 
 
 @njit(cache=True, nogil=True)
-def replay_row(v, campaigns, win, event, is_win, campaign_of):  # type: ignore[no-untyped-def]
+def replay_row(v, win, event, is_win, campaign_of):  # type: ignore[no-untyped-def]
     """Carry out one row. A win of a campaign that is no longer in the config holds contacts but no money."""
     if is_win:
         v.now_ns = win.ts_ns
         if v.now_ns >= v.wake_ns:
-            aw.wake(v, campaigns)
+            aw.wake(v)
         v.serial = win.serial
         v.auction = np.int64(win.auction_id)
         campaign = np.int64(-1)
         if win.campaign >= 0 and win.campaign < campaign_of.size:
             campaign = campaign_of[win.campaign]
-        aw.remember(v, campaigns, campaign, win.advertiser, win.person_key)
+        aw.remember(v, campaign, win.advertiser, win.person_key)
         ix, total = st.contact_ix(v, win.person_key, win.advertiser, False), win.buyer_total_nano
-        aw.hold(v, campaigns, campaign, win.advertiser, win.person_key, ix, total, win.imp_ix, win.slot, win.bill)
+        aw.hold(v, campaign, win.advertiser, win.person_key, ix, total, win.imp_ix, win.slot, win.bill)
         if campaign >= 0 and win.flags & mk.FLAG_LOST:
-            nth(campaigns, campaign).wins -= 1
+            st.campaign(v, campaign).wins -= 1
         award = carray(st.at(v.awards), v.awards_size, AWARD)[win.serial & (v.awards_size - 1)]
         award.campaign_id = win.campaign
         award.expires_ns = win.expires_ns
@@ -43,7 +42,7 @@ def replay_row(v, campaigns, win, event, is_win, campaign_of):  # type: ignore[n
     if event.kind == mk.KIND_RELEASE:
         award = carray(st.at(v.awards), v.awards_size, AWARD)[event.serial & (v.awards_size - 1)]
         if award.serial == event.serial and award.status == mk.HELD:
-            aw.release(v, campaigns, award, event.ts_ns)
+            aw.release(v, award, event.ts_ns)
         return
     kind = event.kind
     if kind == mk.KIND_UNPAID:  # what came too late was what the award is billed by
@@ -56,11 +55,11 @@ def replay_row(v, campaigns, win, event, is_win, campaign_of):  # type: ignore[n
     elif kind == mk.KIND_BILLED_CONVERSION:
         kind = mk.KIND_CONVERSION
     number = np.int64(event.number)
-    aw.happen(v, campaigns, kind, event.serial, event.auction_id, event.ts_ns, -event.paid_nano, number)
+    aw.happen(v, kind, event.serial, event.auction_id, event.ts_ns, -event.paid_nano, number)
 
 
 @njit(cache=True, nogil=True)
-def replay_rows(venue, campaigns, wins, events, start_win, start_event, campaign_of):  # type: ignore[no-untyped-def]
+def replay_rows(venue, wins, events, start_win, start_event, campaign_of):  # type: ignore[no-untyped-def]
     """Carry out wins and events in order of seq. Returns (wins done, events done), less when tables must grow."""
     v = venue[0]
     w, e = start_win, start_event
@@ -69,7 +68,7 @@ def replay_rows(venue, campaigns, wins, events, start_win, start_event, campaign
             v.status = st.GROW
             return w, e
         is_win = e >= events.size or (w < wins.size and wins[w].seq < events[e].seq)
-        replay_row(v, campaigns[0], wins[w if is_win else 0], events[0 if is_win else e], is_win, campaign_of)
+        replay_row(v, wins[w if is_win else 0], events[0 if is_win else e], is_win, campaign_of)
         if is_win:
             w += 1
         else:
@@ -93,7 +92,7 @@ def recover(venue: Venue, ledger: Ledger) -> int:
     campaign_of[ids] = np.arange(venue.n_campaigns)
     w = e = 0
     while w < wins.size or e < events.size:
-        w, e = replay_rows(record, venue.campaigns, wins, events, w, e, campaign_of)
+        w, e = replay_rows(record, wins, events, w, e, campaign_of)
         if w < wins.size or e < events.size:
             venue.grow()
     record["serial"] = int(wins["serial"].max(initial=-1)) + 1

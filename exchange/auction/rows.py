@@ -13,7 +13,6 @@ from exchange.auction.positions import rate_of
 from exchange.auction.weigh import bid_per_event, per_event
 from exchange.audience import query as qy
 from exchange.audience.bits import word_at
-from exchange.memory import nth
 from exchange.openrtb import codes
 
 AUCTION_ROW, BID_ROW, WIN_ROW = mk.AUCTION_ROW, mk.BID_ROW, mk.WIN_ROW
@@ -100,7 +99,7 @@ def segment_of(v, me):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, uses_data, fees):  # type: ignore[no-untyped-def]
+def win_row(v, o, bid, n_bids, total, filtered, before, person_key, uses_data, fees):  # type: ignore[no-untyped-def]
     """Write the rent row of an award, all but the split; returns its ten party amounts for `split` to fill."""
     count = st.block_count(v.wins_block)
     row = carray(st.at(v.wins_block + BLOCK_BYTES), v.wins_rows, WIN_ROW)[count]
@@ -128,7 +127,7 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, u
     row.pctr_ppb = np.uint32(0)
     row.pcvr_ppb = np.uint32(0)
     if bid.campaign >= 0:
-        me = nth(campaigns, bid.campaign)
+        me = st.campaign(v, bid.campaign)
         row.campaign = me.id
         row.purpose = me.purpose
         row.pctr_ppb = np.uint32(bid.pctr_ppb)
@@ -142,7 +141,7 @@ def win_row(v, campaigns, o, bid, n_bids, total, filtered, before, person_key, u
     row.publisher = o.publisher
     row.domain = o.domain
     row.deal = np.uint32(0)
-    row.segment = np.uint32(segment_of(v, nth(campaigns, bid.campaign)) if bid.campaign >= 0 and won else 0)
+    row.segment = np.uint32(segment_of(v, st.campaign(v, bid.campaign)) if bid.campaign >= 0 and won else 0)
     row.fees = np.uint16(fees)
     row.endpoint = bid.endpoint
     row.imp_ix = o.imp_ix

@@ -23,7 +23,7 @@ from exchange.audience import targets as tg
 from exchange.audience.program import HOME
 from exchange.audience.store import PEOPLE, know
 from exchange.bidding import call_price
-from exchange.memory import lowest_bit, nth
+from exchange.memory import lowest_bit
 from exchange.openrtb import codes
 from exchange.randomness import RULE, draw, unit
 
@@ -158,7 +158,7 @@ def withhold(v, o, me, bid):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
+def ask(v, o, bids, imps):  # type: ignore[no-untyped-def]
     """Ask every eligible local campaign. Returns (bids written, campaigns whose audience this is, those withheld)."""
     found = carray(st.at(v.found), v.n_words, np.uint64)
     q = carray(st.at(v.query), v.query_max, np.int64)
@@ -178,7 +178,7 @@ def ask(v, campaigns, o, bids, imps):  # type: ignore[no-untyped-def]
         while bits != np.uint64(0):
             c = w * 64 + lowest_bit(bits)
             bits &= bits - np.uint64(1)
-            me = nth(campaigns, c)
+            me = st.campaign(v, c)
             contact_at = np.int64(-1)
             if me.advertiser > v.n_advertisers:
                 contact_at = st.contact_ix(v, o.person_key, me.advertiser, False)
@@ -263,7 +263,7 @@ def count_fates(v, bids, n):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
+def sell(v, o, out):  # type: ignore[no-untyped-def]
     """Hold the auction of one imp and make its result true. The caller has seen to the room (`rows.room`).
 
     o: OPPORTUNITY, out: SOLD[n_slots], best position first. A test imp (o.test) is judged only: nothing is charged,
@@ -275,44 +275,44 @@ def sell(v, campaigns, o, out):  # type: ignore[no-untyped-def]
     find(v, o.imp_ix)
     if v.n_reserves > 0:
         o.floor_nano = floor_for(v, 0, o.floor_nano)
-    n_local, eligible, withheld = ask(v, campaigns, o, bids, imps)
+    n_local, eligible, withheld = ask(v, o, bids, imps)
     n = invite(v, o, bids, n_local)
-    n_sold = judge(v, campaigns, o, bids, n, order, out)
+    n_sold = judge(v, o, bids, n, order, out)
     bar = bar_of(v, o, bids, order, n_sold)
     if v.n_remote > 0:
         answer(v, o, bids, n, bar)
     if o.test:
         return
-    clearing = award(v, campaigns, o, bids, n, order, n_sold, out)
-    teach(v, campaigns, o, bids, n_local, bar, imps, carray(st.at(v.results), 1, RESULT)[0])
+    clearing = award(v, o, bids, n, order, n_sold, out)
+    teach(v, o, bids, n_local, bar, imps, carray(st.at(v.results), 1, RESULT)[0])
     count_fates(v, bids, n)
     v.n_auctions += 1
     if v.write:
         if v.write_bids:
             for i in range(n):
                 c = bids[i].campaign
-                rows.bid_row(v, o, bids[i], nth(campaigns, c).id if c >= 0 else np.int32(-1))
+                rows.bid_row(v, o, bids[i], st.campaign(v, c).id if c >= 0 else np.int32(-1))
         rows.auction_row(v, o, out[0], eligible, n_local - withheld, clearing)
 
 
 @njit(cache=True, nogil=True)
-def trade(venue, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-def]
+def trade(venue, now_ns, start, n_imps):  # type: ignore[no-untyped-def]
     """Sell the imps start..n_imps-1 of one request, in request order. Returns the next imp to sell.
 
     Less than n_imps means: see venue[0].status (ROLL or GROW), make room, call again from there. The clock
     moves first, so holds that expired by now_ns are free again.
     """
-    return trade_imps(venue[0], campaigns[0], now_ns, start, n_imps)
+    return trade_imps(venue[0], now_ns, start, n_imps)
 
 
 @njit(cache=True, nogil=True)
-def trade_imps(v, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-def]
-    """`trade` for compiled code: records; as everywhere in it, `campaigns` is the first one's, for `nth`."""
+def trade_imps(v, now_ns, start, n_imps):  # type: ignore[no-untyped-def]
+    """`trade` for compiled code."""
     opportunities = carray(st.at(v.opportunities), v.imps_max, OPPORTUNITY)
     sold = carray(st.at(v.sold), (v.imps_max, v.n_slots), SOLD)
     v.status = st.DONE
     if start == 0:
-        v.status = aw.advance(v, campaigns, now_ns)
+        v.status = aw.advance(v, now_ns)
         if v.status != st.DONE:
             return 0
     for k in range(start, n_imps):
@@ -324,7 +324,7 @@ def trade_imps(v, campaigns, now_ns, start, n_imps):  # type: ignore[no-untyped-
             v.auction += 1
             st.expect(v, o.person_key)
             learn_of(v)
-        sell(v, campaigns, o, sold[k])
+        sell(v, o, sold[k])
     if n_imps > 0 and opportunities[0].test:
         v.auction -= 1
     return n_imps

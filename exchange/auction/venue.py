@@ -39,10 +39,10 @@ class Venue(Building):
 
     def trade(self, now_ns: int, n_imps: int) -> None:
         """Sell the first `n_imps` opportunities in the buffer, in order, at `now_ns`; results are in `sold`."""
-        done = sell.trade(self.record, self.campaigns, now_ns, 0, n_imps)
+        done = sell.trade(self.record, now_ns, 0, n_imps)
         while done < n_imps:
             self.make_room()
-            done = sell.trade(self.record, self.campaigns, now_ns, done, n_imps)
+            done = sell.trade(self.record, now_ns, done, n_imps)
 
     def event(self, kind: int, serial: int, auction_id: int, now_ns: int, amount_nano: int = 0, number: int = 1) -> int:
         """Something arrives for an award: an impression, click, conversion, opt in, opt out or refund (kind).
@@ -51,9 +51,7 @@ class Venue(Building):
         (market/life.py ANSWERS) when it changed nothing.
         """
         while True:
-            status, answer = awards.event_at(
-                self.record, self.campaigns, kind, serial, auction_id, now_ns, amount_nano, number
-            )
+            status, answer = awards.event_at(self.record, kind, serial, auction_id, now_ns, amount_nano, number)
             if status == st.DONE:
                 return int(answer)
             self.record["status"] = status
@@ -61,7 +59,7 @@ class Venue(Building):
 
     def tick(self, now_ns: int) -> None:
         """Move the clock: expire holds, start and end flights."""
-        while (status := awards.advance_to(self.record, self.campaigns, now_ns)) != st.DONE:
+        while (status := awards.advance_to(self.record, now_ns)) != st.DONE:
             self.record["status"] = status
             self.make_room()
 

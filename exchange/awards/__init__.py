@@ -7,8 +7,6 @@ before the next step at or after that time, live as in a replay.
 
 Every arrival but a refund counts once per award. An ad is *seen* at its impression, or at its click where impressions
 are not billed: that moves it from the open holds to the ads shown.
-
-In compiled steps `campaigns` is the record of the first campaign, from which `memory.nth` finds the others.
 """
 
 from exchange.awards.arrivals import event, event_at, happen

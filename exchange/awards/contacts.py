@@ -7,7 +7,6 @@ from numba import carray, njit
 
 from exchange import market as mk
 from exchange import state as st
-from exchange.memory import nth
 
 CONTACT = mk.CONTACT
 CAMPAIGN_CELL: Final = 0x80000000  # + campaign id: the "advertiser" under which ads of one campaign are counted
@@ -15,21 +14,21 @@ _COUNT_MAX = np.uint16(65_535)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def remember(v, campaigns, campaign, advertiser, person_key):  # type: ignore[no-untyped-def]
+def remember(v, campaign, advertiser, person_key):  # type: ignore[no-untyped-def]
     """Contact of (person, advertiser), added if need be; -1 = unknown, or no room to count what has to be counted."""
     ix = st.contact_ix(v, person_key, advertiser, True)
-    if ix >= 0 and campaign >= 0 and nth(campaigns, campaign).cap_campaign > 0:
-        if st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(nth(campaigns, campaign).id), True) < 0:
+    if ix >= 0 and campaign >= 0 and st.campaign(v, campaign).cap_campaign > 0:
+        if st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(st.campaign(v, campaign).id), True) < 0:
             return np.int64(-1)
     return ix
 
 
 @njit(cache=True, nogil=True, inline="always")
-def own_cell(v, campaigns, campaign, person_key):  # type: ignore[no-untyped-def]
+def own_cell(v, campaign, person_key):  # type: ignore[no-untyped-def]
     """Contact that counts this campaign's ads alone, where it caps them; else -1. Only `shown` and `held` are kept."""
-    if campaign < 0 or nth(campaigns, campaign).cap_campaign <= 0:
+    if campaign < 0 or st.campaign(v, campaign).cap_campaign <= 0:
         return np.int64(-1)
-    return st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(nth(campaigns, campaign).id), False)
+    return st.contact_ix(v, person_key, CAMPAIGN_CELL | np.int64(st.campaign(v, campaign).id), False)
 
 
 @njit(cache=True, nogil=True)
@@ -39,9 +38,9 @@ def known(v, award):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def add_held(v, campaigns, award, ix, change):  # type: ignore[no-untyped-def]
+def add_held(v, award, ix, change):  # type: ignore[no-untyped-def]
     """Count an unseen ad's hold in (1) or out (-1), for its advertiser and, where it is capped, its campaign."""
-    for cell in (ix, own_cell(v, campaigns, award.campaign, award.person_key)):
+    for cell in (ix, own_cell(v, award.campaign, award.person_key)):
         if cell >= 0:
             contact = carray(st.at(v.contacts), cell + 1, CONTACT)[cell]
             contact.held = np.uint32(np.int64(contact.held) + change)
@@ -68,11 +67,11 @@ def show(contact, now_ns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def see(v, campaigns, award, ix, now_ns):  # type: ignore[no-untyped-def]
+def see(v, award, ix, now_ns):  # type: ignore[no-untyped-def]
     """The ad of an award has been seen, for the first time; its hold, if still open, is no longer of an unseen ad."""
     if award.status == mk.HELD:
-        add_held(v, campaigns, award, ix, -1)
+        add_held(v, award, ix, -1)
     award.seen = np.uint8(1)
-    for cell in (ix, own_cell(v, campaigns, award.campaign, award.person_key)):
+    for cell in (ix, own_cell(v, award.campaign, award.person_key)):
         if cell >= 0:
             show(carray(st.at(v.contacts), cell + 1, CONTACT)[cell], now_ns)

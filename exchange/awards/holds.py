@@ -7,7 +7,6 @@ from exchange import market as mk
 from exchange import state as st
 from exchange.awards.contacts import add_held, known
 from exchange.market import life
-from exchange.memory import nth
 
 AWARD, CONTACT = mk.AWARD, mk.CONTACT
 
@@ -22,7 +21,7 @@ def note(v, award, ix, kind, now_ns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, inline="always")
-def hold(v, campaigns, campaign, advertiser, person_key, ix, total_nano, imp_ix, slot, bill):  # type: ignore[no-untyped-def]
+def hold(v, campaign, advertiser, person_key, ix, total_nano, imp_ix, slot, bill):  # type: ignore[no-untyped-def]
     """Place an award: what its billable event will cost, and a contact, are held until then. Returns its serial.
 
     ix: the contact of (person, advertiser), which the caller has remembered; -1 = unknown.
@@ -33,7 +32,7 @@ def hold(v, campaigns, campaign, advertiser, person_key, ix, total_nano, imp_ix,
     award = carray(st.at(v.awards), v.awards_size, AWARD)[serial & (v.awards_size - 1)]
     if award.status == mk.HELD and award.serial >= 0:
         v.n_lost_holds += 1
-        release(v, campaigns, award, v.now_ns)
+        release(v, award, v.now_ns)
     award.serial = serial
     award.auction_id = np.uint64(v.auction)
     award.person_key = np.uint64(person_key)
@@ -56,27 +55,27 @@ def hold(v, campaigns, campaign, advertiser, person_key, ix, total_nano, imp_ix,
     award.refunded_nano = 0
     v.n_held += 1
     if campaign >= 0:
-        me = nth(campaigns, campaign)
+        me = st.campaign(v, campaign)
         award.campaign_id = me.id
         me.available -= total_nano
         me.held += total_nano
         me.day_used += total_nano
         me.wins += 1
-    add_held(v, campaigns, award, ix, 1)
+    add_held(v, award, ix, 1)
     return serial
 
 
 @njit(cache=True, nogil=True)
-def release(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
+def release(v, award, now_ns):  # type: ignore[no-untyped-def]
     """Give back what an award held: it expired before its billable event."""
     ix = known(v, award)
     if not award.seen:
-        add_held(v, campaigns, award, ix, -1)
+        add_held(v, award, ix, -1)
     award.status = np.uint8(life.THEN[award.bill, award.status, life.EXPIRY])
     v.n_held -= 1
     v.n_releases += 1
     if award.campaign >= 0:
-        me = nth(campaigns, award.campaign)
+        me = st.campaign(v, award.campaign)
         me.available += award.hold_nano
         me.held -= award.hold_nano
         if me.day == np.int32(award.placed_ns // st.DAY_NS):
@@ -85,7 +84,7 @@ def release(v, campaigns, award, now_ns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def expire(v, campaigns, now_ns):  # type: ignore[no-untyped-def]
+def expire(v, now_ns):  # type: ignore[no-untyped-def]
     """Release every hold whose time has come, oldest first, each at its own time. Returns a status."""
     awards = carray(st.at(v.awards), v.awards_size, AWARD)
     if v.oldest < v.serial - v.awards_size:
@@ -97,7 +96,7 @@ def expire(v, campaigns, now_ns):  # type: ignore[no-untyped-def]
                 break
             if st.events_full(v):
                 return st.ROLL
-            release(v, campaigns, award, award.expires_ns)
+            release(v, award, award.expires_ns)
         v.oldest += 1
     return st.DONE
 
@@ -106,23 +105,23 @@ def expire(v, campaigns, now_ns):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def advance(v, campaigns, now_ns):  # type: ignore[no-untyped-def]
+def advance(v, now_ns):  # type: ignore[no-untyped-def]
     """Move the venue's clock: expire holds; at a flight or day boundary set the alive bits. Returns a status."""
     if now_ns > v.now_ns:
         v.now_ns = now_ns
-    status = expire(v, campaigns, v.now_ns)
+    status = expire(v, v.now_ns)
     if status == st.DONE and v.now_ns >= v.wake_ns:
-        wake(v, campaigns)
+        wake(v)
     return status
 
 
 @njit(cache=True, nogil=True)
-def wake(v, campaigns):  # type: ignore[no-untyped-def]
+def wake(v):  # type: ignore[no-untyped-def]
     """Set the alive bits from flight dates, pauses and the day, and find when to look again."""
     v.day = v.now_ns // st.DAY_NS
     v.wake_ns = (v.day + 1) * st.DAY_NS
     for c in range(v.n_campaigns):
-        rouse(v, nth(campaigns, c), c)
+        rouse(v, st.campaign(v, c), c)
 
 
 @njit(cache=True, nogil=True)
@@ -143,12 +142,12 @@ def rouse(v, me, c):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def rouse_one(venue, campaigns, c):  # type: ignore[no-untyped-def]
+def rouse_one(venue, c):  # type: ignore[no-untyped-def]
     """`rouse` after a change of campaign `c`, for a caller outside compiled code: venue is VENUE[1]."""
-    rouse(venue[0], campaigns[c], c)
+    rouse(venue[0], st.campaign(venue[0], c), c)
 
 
 @njit(cache=True, nogil=True)
-def advance_to(venue, campaigns, now_ns):  # type: ignore[no-untyped-def]
+def advance_to(venue, now_ns):  # type: ignore[no-untyped-def]
     """`advance` for a caller outside compiled code: venue is VENUE[1]."""
-    return advance(venue[0], campaigns[0], now_ns)
+    return advance(venue[0], now_ns)

@@ -248,7 +248,7 @@ class _Case(Struct):
 
     def _sell(self, now_ns: int, k: int) -> None:
         """Sell imp k; imp by imp, so that what each leaves behind can be looked at."""
-        while sell.trade(self.venue.record, self.venue.campaigns, now_ns, k, k + 1) <= k:
+        while sell.trade(self.venue.record, now_ns, k, k + 1) <= k:
             self.venue.make_room()
 
     def _values(self) -> dict[str, int]:

@@ -77,7 +77,7 @@ def amount_of(v, settings, serial, auction_id, number):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def deliver_later(v, campaigns, settings, cursor, before_ns):  # type: ignore[no-untyped-def]
+def deliver_later(v, settings, cursor, before_ns):  # type: ignore[no-untyped-def]
     """Carry out opt-ins, opt-outs and refunds due before `before_ns`, in order of time. A status."""
     marks = carray(st.at(cursor.marks), (3, 2), np.int64)
     rings = carray(st.at(cursor.later), (3, cursor.later_size), PENDING)
@@ -100,7 +100,7 @@ def deliver_later(v, campaigns, settings, cursor, before_ns):  # type: ignore[no
             )
             number += 1
             amount = amount_of(v, settings, pending.serial, pending.auction_id, number)
-        status, answer = aw.event(v, campaigns, kind, pending.serial, pending.auction_id, first, amount, number)
+        status, answer = aw.event(v, kind, pending.serial, pending.auction_id, first, amount, number)
         if status != st.DONE:
             return status
         marks[which, HEAD] += 1
@@ -109,7 +109,7 @@ def deliver_later(v, campaigns, settings, cursor, before_ns):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def deliver(v, campaigns, settings, cursor, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
+def deliver(v, settings, cursor, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
     """Carry out every event due by now_ns in order of time, of the same time in that of this file's top. A status."""
     while True:
         view = due(views, cursor.views_head, cursor.views_tail)
@@ -117,7 +117,7 @@ def deliver(v, campaigns, settings, cursor, views, clicks, conversions, now_ns):
         conversion = due(conversions, cursor.conversions_head, cursor.conversions_tail)
         first = min(view, click, conversion)
         if cursor.later != 0:
-            status = deliver_later(v, campaigns, settings, cursor, min(first, now_ns + 1))
+            status = deliver_later(v, settings, cursor, min(first, now_ns + 1))
             if status != st.DONE:
                 return status
         if first > now_ns:
@@ -129,7 +129,7 @@ def deliver(v, campaigns, settings, cursor, views, clicks, conversions, now_ns):
             pending, kind = clicks[cursor.clicks_head & (clicks.size - 1)], mk.KIND_CLICK
         else:
             pending, kind = conversions[cursor.conversions_head & (conversions.size - 1)], mk.KIND_CONVERSION
-        status, answer = aw.event(v, campaigns, kind, pending.serial, pending.auction_id, first, 0, 0)
+        status, answer = aw.event(v, kind, pending.serial, pending.auction_id, first, 0, 0)
         if status != st.DONE:
             return status
         cursor.views_head += kind == mk.KIND_IMPRESSION
@@ -144,10 +144,10 @@ def deliver(v, campaigns, settings, cursor, views, clicks, conversions, now_ns):
 
 @njit(cache=True, nogil=True)
 def run_until(  # type: ignore[no-untyped-def]
-    venue, campaigns, settings, people, placements, rows, bits, cursors, views, clicks, conversions, visits, end
+    venue, settings, people, placements, rows, bits, cursors, views, clicks, conversions, visits, end
 ):
     """Hold the auctions of the visits cursor.t .. end - 1. Stops early when venue[0].status asks for room."""
-    v, first, s, cursor = venue[0], campaigns[0], settings[0], cursors[0]
+    v, s, cursor = venue[0], settings[0], cursors[0]
     views, clicks, conversions, visits = borrow(views), borrow(clicks), borrow(conversions), borrow(visits)
     people, placements, rows, bits = borrow(people), borrow(placements), borrow(rows), borrow(bits)
     sold = carray(st.at(v.sold), (v.imps_max, v.n_slots), SOLD)
@@ -160,11 +160,11 @@ def run_until(  # type: ignore[no-untyped-def]
         prefetch(people.ctypes.data + np.int64(coming.person) * people.itemsize)
         if cursor.imp == 0:
             st.expect(v, people[visit.person].key)
-            v.status = deliver(v, first, s, cursor, views, clicks, conversions, visit.now_ns)
+            v.status = deliver(v, s, cursor, views, clicks, conversions, visit.now_ns)
             if v.status != st.DONE:
                 return
             fill(v, s, people, placements, rows, bits, visit)
-        cursor.imp = trade_imps(v, first, visit.now_ns, cursor.imp, visit.n_imps)
+        cursor.imp = trade_imps(v, visit.now_ns, cursor.imp, visit.n_imps)
         if cursor.imp < visit.n_imps:
             return
         place = placements[visit.placement]
@@ -201,8 +201,8 @@ def run_until(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def deliver_until(venue, campaigns, settings, cursors, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
+def deliver_until(venue, settings, cursors, views, clicks, conversions, now_ns):  # type: ignore[no-untyped-def]
     """`deliver` for the end of a run, when no visit follows. Returns a status."""
     v = venue[0]
-    v.status = deliver(v, campaigns[0], settings[0], cursors[0], views, clicks, conversions, now_ns)
+    v.status = deliver(v, settings[0], cursors[0], views, clicks, conversions, now_ns)
     return v.status

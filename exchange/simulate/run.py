@@ -151,7 +151,7 @@ class Simulation:
             began = time.perf_counter()
             self._widen()
             run_until(
-                self.venue.record, self.venue.campaigns, p.settings, p.people, p.places, p.rows, p.bits,
+                self.venue.record, p.settings, p.people, p.places, p.rows, p.bits,
                 self.cursor, self.views, self.clicks, self.conversions, self.visits, min(end, at + CHUNK),
             )  # fmt: skip
             if self.venue.record["status"][0] != st.DONE:
@@ -198,7 +198,7 @@ class Simulation:
         self._widen()
         rings = (self.views, self.clicks, self.conversions)
         settings = self.population.settings
-        while deliver_until(venue.record, venue.campaigns, settings, self.cursor, *rings, far) != st.DONE:
+        while deliver_until(venue.record, settings, self.cursor, *rings, far) != st.DONE:
             venue.make_room()
         venue.tick(int(venue.record["now_ns"][0]) + self.config.server.hold_s * mk.NANO)
         found: Ledger | None = None

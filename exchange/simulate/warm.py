@@ -112,7 +112,7 @@ def _live(text: str, folder: str) -> None:
         line.close(opened, [Given(0, 0, _ANSWER)], now_ns)
         line.close(line.open(_REQUEST, now_ns), (), now_ns)
         sold = venue.arrays["sold"][0, 0]
-        limits.held_out_of(venue.record, venue.campaigns, 0, np.uint64(1))
+        limits.held_out_of(venue.record, 0, np.uint64(1))
         for kind in (mk.KIND_IMPRESSION, mk.KIND_CLICK, mk.KIND_CONVERSION):
             venue.event(kind, int(sold["serial"]), int(sold["auction_id"]), now_ns)
         venue.tick(now_ns + mk.NANO)

@@ -1,5 +1,6 @@
 """Open a venue on a ledger folder: journal, names, salt, what the config knows of people, and what went before."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from exchange.config import Config, ConfigError, config_hash
 from exchange.population import Population
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
-from exchange.rent.names import Names, read_meta, salt, write_meta
+from exchange.rent.names import Names, lost, read_meta, salt, write_meta
 
 ROOM_MIN: Final = 1_024  # campaigns that may be added before memory is moved
 
@@ -37,6 +38,8 @@ def open_venue(config: Config, lists_known: bool = True) -> tuple[Venue, bytes]:
     journal = Journal(
         folder, 0, tuple(streams), block_rows=block_rows(config), segment_bytes=config.storage.segment_mb << 20
     )
+    if journal.lost:
+        print(f"{folder}: {journal.lost}", file=sys.stderr, flush=True)
     for limit in ("awards_max", "people_max"):
         before = read_meta(folder).get(limit, 0)
         if getattr(config.server, limit) < before:
@@ -45,6 +48,9 @@ def open_venue(config: Config, lists_known: bool = True) -> tuple[Venue, bytes]:
                 f"server.{limit} = {getattr(config.server, limit)}: the ledger {folder} was written with {before}, "
                 "and must not forget what it holds: expected at least as much, or a new ledger"
             )
+    if journal.next_seq > 1 and (gone := lost(folder)):
+        journal.close()
+        raise ConfigError(f"{gone[0]}: the ledger has rows that need it")
     names = Names(folder, config.server.names_max)
     key = salt(folder)
     campaigns = sum(len(a.campaign) for a in config.advertiser)

@@ -32,13 +32,13 @@ def announce_compiling() -> None:
 
 
 def open_ledger(path: Path) -> "Ledger":
-    """The ledger in a folder. Raises Quit when there is none."""
-    from exchange.rent.ledger import Ledger
+    """The ledger in a folder. Raises Quit when there is none, LedgerError for one that cannot be read."""
+    from exchange.rent.damage import opened
     from exchange.rent.manifest import is_ledger
 
     if path.is_dir() and not is_ledger(path):
         raise Quit(f"{path}: no *.seg files: expected the folder of a ledger")
-    return Ledger(path)
+    return opened(path)
 
 
 def ledger_and_json(sub: argparse.ArgumentParser) -> None:

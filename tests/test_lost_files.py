@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from exchange import market as mk
 from exchange.__main__ import main
 from exchange.books.reconcile import reconcile
+from exchange.books.run_summary import summarise
 from exchange.cli import open_ledger
 from exchange.config import ConfigError, load_config
+from exchange.openrtb import codes
 from exchange.opening import open_venue
 from exchange.rent.blocks import LedgerError
 from exchange.rent.ledger import Ledger
@@ -135,3 +138,16 @@ def test_a_simulation_says_what_it_is_from_the_start(tmp_path):
     simulation = Simulation(load_config("configs/demo.toml"), tmp_path)
     assert read_meta(tmp_path)["currency"] == "EUR"
     simulation.finish()
+
+
+def test_a_summary_of_a_crashed_ledger_without_its_auctions_does_not_crash(tmp_path):
+    """Bids whose auction is missing, of people held out: they are counted, and of nobody."""
+    journal = small(tmp_path / "live", ("bids", "events"))
+    maker = Maker(journal)
+    for _ in range(3):
+        maker.put("bids", mk.KIND_BID, auction_id=7, advertiser=1, fate=codes.HOLDOUT)
+    shutil.copytree(tmp_path / "live", tmp_path / "dead")
+    journal.close()
+    rows = summarise(Ledger(tmp_path / "dead")).holdouts
+    assert [row.people for row in rows] == [0]
+    assert "Nothing was paid for" in command.answer(["summary", str(tmp_path / "dead")])

@@ -1,6 +1,5 @@
 """Open a venue on a ledger folder: journal, names, salt, what the config knows of people, and what went before."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from exchange.audience.rules import read_rules, renew
 from exchange.audience.table import Known
 from exchange.config import Config, ConfigError, config_hash
 from exchange.population import Population
+from exchange.rent.damage import opened
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import Names, lost, read_meta, salt, write_meta
@@ -38,8 +38,6 @@ def open_venue(config: Config, lists_known: bool = True) -> tuple[Venue, bytes]:
     journal = Journal(
         folder, 0, tuple(streams), block_rows=block_rows(config), segment_bytes=config.storage.segment_mb << 20
     )
-    if journal.lost:
-        print(f"{folder}: {journal.lost}", file=sys.stderr, flush=True)
     for limit in ("awards_max", "people_max"):
         before = read_meta(folder).get(limit, 0)
         if getattr(config.server, limit) < before:
@@ -101,7 +99,7 @@ def renew_segments(config: Config, now_ns: int) -> None:
     """Find the segments by rule ([[segment]]) in the journal up to `now_ns`; `open_venue` then knows them."""
     folder = Path(config.folder) / config.exchange.ledger
     folder.mkdir(parents=True, exist_ok=True)
-    ledger, names = Ledger(folder), Names(folder, config.server.names_max)
+    ledger, names = opened(folder), Names(folder, config.server.names_max)
     try:
         known = partial(names.known, "advertiser")
         renew(folder, salt(folder), read_rules(config.segment), ledger.auctions, ledger.events, known, now_ns)

@@ -12,12 +12,13 @@ from exchange.books.reconcile import reconcile
 from exchange.books.run_summary import summarise
 from exchange.cli import open_ledger
 from exchange.config import ConfigError, load_config
-from exchange.openrtb import codes
 from exchange.opening import open_venue
+from exchange.openrtb import codes
 from exchange.rent.blocks import LedgerError
 from exchange.rent.ledger import Ledger
 from exchange.rent.names import read_meta
 from exchange.report import command
+from exchange.serve import run
 from exchange.simulate.run import Simulation
 from tests.ledger_maker import ALL, Maker, small
 from tests.test_seal_commands import made, rentier
@@ -151,3 +152,21 @@ def test_a_summary_of_a_crashed_ledger_without_its_auctions_does_not_crash(tmp_p
     rows = summarise(Ledger(tmp_path / "dead")).holdouts
     assert [row.people for row in rows] == [0]
     assert "Nothing was paid for" in command.answer(["summary", str(tmp_path / "dead")])
+
+
+def test_serving_says_what_recovery_cut(tmp_path):
+    (tmp_path / "c.toml").write_text(Path("configs/demo.toml").read_text())
+    config = load_config(tmp_path / "c.toml")
+    config.server.address = "127.0.0.1:0"
+    gap_of_a_crash(tmp_path, 30, 1)
+    (tmp_path / "dead").rename(tmp_path / config.exchange.ledger)
+    said = []
+
+    def say(line):
+        said.append(line)
+        if "ready" in line:
+            raise OSError("seen enough")
+
+    with pytest.raises(OSError, match="seen enough"):
+        run(config, say)
+    assert any("records are cut" in line for line in said[:-1])

@@ -54,7 +54,9 @@ def _not_a_crash(state: Worker, lost: int) -> str:
     """
     if lost > LOST_MAX:
         return f"more than {LOST_MAX} records"
-    if ended := [chain.parts[-1].name for chain in state.chains.values() if chain.ended and sum(chain.keep) < chain.counted]:
+    if ended := [
+        chain.parts[-1].name for chain in state.chains.values() if chain.ended and sum(chain.keep) < chain.counted
+    ]:
         return f"{ended[0]} was closed in order behind it"
     times = [chain.times_cut() for chain in state.chains.values()]
     since, until = min((a for a, _ in times), default=0), max((b for _, b in times), default=0)

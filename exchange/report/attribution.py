@@ -226,7 +226,8 @@ def sentence(account: Account) -> Text:
                     "holdout of {held} is too small, to tell the difference seen it would take "
                     "{needed}.", amounts, account.credited or None)  # fmt: skip
     return Text("{name}: last touch credits {credited}, {cpa} each; what the ads caused cannot be told: the holdout of "
-                "{held} is too small, to tell what last touch claims it would take {needed}.", amounts, account.credited or None)  # fmt: skip
+                "{held} is too small, to tell what last touch claims it would take {needed}.", amounts,
+                account.credited or None)  # fmt: skip
 
 
 def needed(effect: Effect) -> int | None:
@@ -285,12 +286,31 @@ def _campaigns(found: Reckoning, books: Books) -> list[Table]:
         people.setdefault(name, set()).add(person)
     columns = [
         Column("campaign", "campaign", "text", role="key"),
-        Column("credited", "credited", "conversions", "Conversions whose last touch was its ad.", "sum", bar=True,
-               few="credited"),
-        Column("after_click", "after a click", "conversions", "Of these, where the last touch was a click.", "sum",
-               few="after_click"),
-        Column("after_view", "after a view", "conversions", "Of these, where the ad was only seen.", "sum",
-               few="after_view"),
+        Column(
+            "credited",
+            "credited",
+            "conversions",
+            "Conversions whose last touch was its ad.",
+            "sum",
+            bar=True,
+            few="credited",
+        ),
+        Column(
+            "after_click",
+            "after a click",
+            "conversions",
+            "Of these, where the last touch was a click.",
+            "sum",
+            few="after_click",
+        ),
+        Column(
+            "after_view",
+            "after a view",
+            "conversions",
+            "Of these, where the ad was only seen.",
+            "sum",
+            few="after_view",
+        ),
         Column("people", "people", "people", "Different people of these conversions."),
     ]
     listed: list[list[Cell]] = [[*row, len(people[name])] for name, row in rows.items()]
@@ -302,7 +322,9 @@ def _charts(accounts: list[Account]) -> list[Chart]:
     shown = [a for a in accounts if a.effect is not None and a.effect.increment is not None]
     if not shown:
         return []
-    credited = Series("credited by last touch", [Point(a.name, float(a.credited or 0), people=a.credited) for a in shown])
+    credited = Series(
+        "credited by last touch", [Point(a.name, float(a.credited or 0), people=a.credited) for a in shown]
+    )
     caused = Series("caused, by holdout", [
         Point(a.name, e.value, e.low, e.high) for a in shown if a.effect and (e := a.effect.increment)
     ])  # fmt: skip
@@ -313,7 +335,8 @@ def _charts(accounts: list[Account]) -> list[Chart]:
               Axis("conversions", "number"),
               Text("Of {name}, last touch credits {credited}; the holdout says that the ads caused {caused}.",
                    {"name": Amount(most.name, "text"), "credited": Amount(most.credited, "conversions"),
-                    "caused": Amount(most.effect.increment.value, "number")}, most.credited or None), translate=False, of="groups")
+                    "caused": Amount(most.effect.increment.value, "number")}, most.credited or None),
+              translate=False, of="groups")
     ]  # fmt: skip
 
 

@@ -58,6 +58,12 @@ UNITS: Final[dict[str, Unit]] = {
     "date": Unit("date", ""),
     "month": Unit("month", ""),
 }
+# one of a unit: plural -> singular
+ONES: Final = {
+    "ads": "ad", "auctions": "auction", "bids": "bid", "clicks": "click", "contacts": "contact",
+    "conversions": "conversion", "customers": "customer", "opt-ins": "opt-in", "people": "person",
+    "person-months": "person-month", "customer-months": "customer-month", "rows": "row", "wins": "win",
+}  # fmt: skip
 
 
 class Amount(Struct, frozen=True):

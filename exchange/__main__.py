@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from exchange import __version__
-from exchange.cli import Quit, books, events, learning, reading, running, sql
+from exchange.cli import Parser, Quit, books, events, learning, reading, running, sql
 from exchange.people import command as people
 
 EPILOG = """examples:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="rentier",
         description="A real-time ad exchange that logs what it costs to rent, and re-rent, a customer.",
         epilog=EPILOG,

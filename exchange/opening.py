@@ -17,9 +17,10 @@ from exchange.audience.rules import read_rules, renew
 from exchange.audience.table import Known
 from exchange.config import Config, ConfigError, config_hash
 from exchange.population import Population
+from exchange.rent.damage import opened
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
-from exchange.rent.names import Names, read_meta, salt, write_meta
+from exchange.rent.names import Names, lost, read_meta, salt, write_meta
 
 ROOM_MIN: Final = 1_024  # campaigns that may be added before memory is moved
 
@@ -45,6 +46,9 @@ def open_venue(config: Config, lists_known: bool = True) -> tuple[Venue, bytes]:
                 f"server.{limit} = {getattr(config.server, limit)}: the ledger {folder} was written with {before}, "
                 "and must not forget what it holds: expected at least as much, or a new ledger"
             )
+    if journal.next_seq > 1 and (gone := lost(folder)):
+        journal.close()
+        raise ConfigError(f"{gone[0]}: the ledger has rows that need it")
     names = Names(folder, config.server.names_max)
     key = salt(folder)
     campaigns = sum(len(a.campaign) for a in config.advertiser)
@@ -95,7 +99,7 @@ def renew_segments(config: Config, now_ns: int) -> None:
     """Find the segments by rule ([[segment]]) in the journal up to `now_ns`; `open_venue` then knows them."""
     folder = Path(config.folder) / config.exchange.ledger
     folder.mkdir(parents=True, exist_ok=True)
-    ledger, names = Ledger(folder), Names(folder, config.server.names_max)
+    ledger, names = opened(folder), Names(folder, config.server.names_max)
     try:
         known = partial(names.known, "advertiser")
         renew(folder, salt(folder), read_rules(config.segment), ledger.auctions, ledger.events, known, now_ns)

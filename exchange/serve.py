@@ -38,6 +38,8 @@ async def _serve(config: Config, say: Callable[[str], None]) -> int:
         await live.start()
         for rule, why in live.venue.rules.slow.items():
             say(f"rule {rule} runs in Python, slower: {why}")
+        if live.venue.journal is not None and live.venue.journal.lost:
+            say(live.venue.journal.lost)
         say(f"rentier ready on http://{live.address}  ledger {live.folder}")
         await stop.wait()
     finally:

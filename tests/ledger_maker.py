@@ -13,7 +13,7 @@ from exchange.openrtb import codes
 from exchange.rent import waterfall
 from exchange.rent.journal import Journal
 from exchange.rent.ledger import Ledger
-from exchange.rent.names import Names
+from exchange.rent.names import Names, write_meta
 
 ALL = ("auctions", "bids", "wins", "events", "inputs")
 FIXED = ALL[:4]
@@ -50,6 +50,8 @@ class Maker:
         names = Names(None) if self.journal.folder is None else Names(self.journal.folder)
         self.fees_id = names.id("fees", waterfall.terms_of(self.fees))
         names.close()
+        if self.journal.folder is not None and not (self.journal.folder / "meta.json").exists():
+            write_meta(self.journal.folder, {"currency": "EUR"})
 
     def head(self, stream: str, kind: int) -> dict[str, int]:
         seq, self.seq = self.seq, self.seq + 1

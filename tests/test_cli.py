@@ -140,7 +140,8 @@ def test_help_has_an_example_for_every_command(capsys: pytest.CaptureFixture[str
         assert caught.value.code == 0
         example = capsys.readouterr().out.partition("example:\n")[2].strip()
         assert example.startswith(f"rentier {name}")
-        parser().parse_args(shlex.split(example)[1:])
+        for line in example.splitlines():
+            parser().parse_args(shlex.split(line)[1:])
     examples = [line.split("  ")[1].split() for line in (parser().epilog or "").splitlines()[1:]]
     assert len(examples) >= 5
     for example in examples:
@@ -398,3 +399,21 @@ def test_cold_start_of_a_read_only_package_without_a_home(tmp_path: Path) -> Non
         assert (done.returncode, done.stderr) == (0, "")
     assert {name for name in tree(temporary) if name.endswith((".nbi", ".nbc"))} == kernels
     assert tree(package) == before
+
+
+def test_options_of_a_report_stand_anywhere():
+    for words in ("summary --json L", "--json summary L", "summary L --json", "summary --lang fr L --json"):
+        args = parser().parse_args(["report", *words.split()])
+        assert (args.words, args.json) == (["summary", "L"], True), words
+    assert parser().parse_args(["report", "--list"]).words == []
+
+
+@pytest.mark.parametrize("words", [
+    ["report", "own_vs_rent", "--opt-in", "abc"], ["simulate", "c.toml", "--auctions", "many"], ["nothing"], [],
+    ["report", "L", "--no-such"], ["ledger", "compact", "L", "--keep-bids", "x"],
+])  # fmt: skip
+def test_what_the_command_line_cannot_use_is_one_line(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    said = capsys.readouterr()
+    assert caught.value.code == 2 and said.out == "" and said.err.count("\n") == 1 and said.err.startswith("rentier")

@@ -22,7 +22,7 @@ from exchange.report.asking import Books
 from exchange.report.command import ReportError
 from exchange.report.numbers import NARROW, written
 from exchange.report.options import OPTIONS
-from exchange.report.shape import Amount, Axis, Cell, Chart, Column, Point, Report, Series, Table, Text
+from exchange.report.shape import ONES, UNITS, Amount, Axis, Cell, Chart, Column, Point, Report, Series, Table, Text
 from exchange.report.small import OTHERS, SMALL_CELL, joined, sum_row, suppress
 from exchange.report.words import Words, catalogue, texts_of
 from tests import naive_reports as naive
@@ -464,3 +464,19 @@ def test_the_docs_have_every_figure(name: str) -> None:
     made = report_docs.section(name, Books(naive.varied()))
     assert made in part[1], "the table differs: python -m tests.report_docs prints it"
     assert command.module(name).QUESTION.split(",")[0].lower() in part[1].replace("\n", " ").lower()
+
+
+@pytest.mark.parametrize(
+    ("lang", "one", "many"), [("en", "1 customer", "2 customers"), ("fr", "1 client", "2 clients")]
+)
+def test_one_of_a_unit_is_singular(lang: str, one: str, many: str) -> None:
+    words = Words(lang)
+    assert (words.measured(1, "customers"), words.measured(2, "customers")) == (one, many)
+    assert set(ONES) <= {unit.text for unit in UNITS.values()} and set(ONES.values()) <= set(catalogue("fr"))
+
+
+def test_steps_of_money_are_told_apart() -> None:
+    columns = [Column("upto", "cost at most", "money", "", "key"), Column("n", "n", "count", "", "sum")]
+    rows: list[list[Cell]] = [[2.0**k / 1e9, 1] for k in range(8, 24)]
+    texts = [screen.cell_text(Table("t", "t", columns, rows), columns[0], row[0], Words("en"), 4) for row in rows]
+    assert len(set(texts)) == len(rows)

@@ -18,6 +18,7 @@ from exchange.rent.blocks import LedgerError
 from exchange.rent.ledger import Ledger
 from exchange.rent.migrate import FORMAT_1
 from exchange.rent.names import Names, read_meta, write_meta
+from exchange.rent.recovery import recover
 from exchange.rent.waterfall import fee_set, terms_of
 from exchange.report import command
 from tests.ledger_maker import ALL, Maker, small
@@ -316,7 +317,8 @@ def test_verify_says_when_a_closed_ledger_was_cut_short(tmp_path):
     text, code = rentier("verify", folder)
     cut = sum(ledger.cut.values())
     assert cut and code == 1 and f"and {cut} rows from there on are left out" in text
-    journal = small(folder, ALL, worker=0)  # the next writer cuts there, and nothing is missing any more
+    recover(folder, 0, cut=True)
+    journal = small(folder, ALL, worker=0)  # the next writer goes on there, and nothing is missing any more
     while_open = rentier("verify", folder)
     journal.close()
     assert while_open[1] == 0 and rentier("verify", folder)[1] == 0

@@ -1,11 +1,22 @@
 """Few people are in no export: neither in a row, nor by subtraction from a coarser report, nor in charts or words."""
 
+import json
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exchange.report import command
+from exchange import market as mk
+from exchange.rent.journal import Journal
+from exchange.rent.ledger import Ledger
+from exchange.rent.names import Names
+from exchange.rent.waterfall import terms_of
+from exchange.report import command, screen
+from exchange.report.asking import Books
+from exchange.report.attribution import COLUMNS, Account, row_of
 from exchange.report.shape import Amount, Answer, Axis, Cell, Chart, Column, Point, Report, Series, Table, Text
-from exchange.report.small import OTHERS, joined, suppress
+from exchange.report.small import OTHERS, joined, sum_row, suppress
+from tests.ledger_maker import Maker
 
 CELLS = st.dictionaries(
     st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from("123")), st.integers(1, 40), max_size=18
@@ -94,5 +105,61 @@ def test_cells_about_few_of_the_people_of_a_row_are_left_out(cells: list[tuple[i
     assert all(row[5] is None for row, (_, own) in zip(after, cells, strict=False) if 0 < own < 10)
     left = [own for row, (_, own) in zip(after, cells, strict=False) if row[5] is not None and own]
     assert not any(0 < own < 10 for own in gone) or not left or (len(gone) > 1 and sum(gone) >= 10)
-    for k in (1, 5):  # what is left out of the rows stands in the others
+    told = not gone or sum(gone) >= 10 or not any(gone)
+    assert told or all(row[3:] == [None] * 3 for row in after[len(rows) :])  # all there are: not in the others either
+    for k in (1, 5) if told else (1,):  # what is left out of the rows stands in the others
         assert sum(float(row[k] or 0) for row in after) == sum(float(row[k] or 0) for row in rows)
+
+
+def sold_to_few() -> Books:
+    """A ledger of two advertisers, the first of whom few people clicked or bought from; bids of few people lost."""
+    journal = Journal(None)
+    maker = Maker(journal)
+    names = Names(None)
+    names.id("fees", terms_of(maker.fees))
+    for kind in ("advertiser", "publisher"):
+        for k in (1, 2):
+            names.id(kind, f"{kind} {k}")
+    for person in range(1, 61):
+        win = maker.step([900, 300] if person % 2 else [300, 900], person, publisher=1 if person < 57 else 2)
+        maker.event(win, mk.KIND_IMPRESSION)
+        if person < 4:
+            maker.event(win, mk.KIND_CLICK)
+            maker.event(win, mk.KIND_CONVERSION)
+    return Books(Ledger.in_memory(journal, names, {"currency": "EUR"}))
+
+
+def test_lost_by_publisher_exports_no_group_of_few_people() -> None:
+    report = command.build("lost", sold_to_few(), "publisher")
+    whole = next(table for table in report.tables if table.key == "by_publisher")
+    assert [(row[0], row[1]) for row in whole.rows] == [("publisher 1", 56), ("publisher 2", 4)]
+    rows = json.loads(command.shown(report, "json"))["tables"]["by_publisher"]["rows"]
+    assert [row["lost"] for row in rows] == [OTHERS, "<10", 60]
+    assert [row["priced"] for row in rows] == [None, None, 60]
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "html"])
+def test_counts_of_few_are_in_no_export_of_the_summary(kind: str) -> None:
+    """Three clicked and bought: neither figures, nor rows, others, totals or sentences say so; the screen does."""
+    report = command.build("summary", sold_to_few(), "")
+    known = {figure.key: figure for figure in report.figures}
+    assert [known[key].value for key in ("clicks", "conversions", "new_customers")] == [3, 3, 3]
+    after = {figure.key: figure for figure in suppress(report).figures}
+    for key in ("clicks", "ecpc", "conversions", "cpa", "new_customers", "cac"):
+        assert (after[key].value, after[key].rows) == ("<10", None), key
+    table = suppress(report).tables[0]
+    at = [[column.key for column in table.columns].index(key) for key in ("clicks", "conversions")]
+    assert [[row[ix] for ix in at] for row in table.rows if row[at[0]]] == []
+    assert [sum_row(table, table.rows, "total")[ix] for ix in at] == [None, None]
+    told = command.shown(report, kind)
+    assert "(3 won)" not in told and "(3 won)" in screen.render(report)
+    assert kind == "csv" or "(3 won)" in command.shown(report, kind, small_cell=0)  # CSV has no sentences
+
+
+def test_conversions_of_few_are_in_no_export_of_attribution() -> None:
+    account = Account("a", 5.0, 0.0, 0.0, 90, 80, 3, 3, 2, 1, "", None)
+    table = Table("advertisers", "t", COLUMNS, [row_of(account)], counts=[80])
+    assert table.rows[0][2:5] == [3, 2, 2.5]
+    after = joined(table)
+    assert [row[2:5] for row in after.rows] == [[None] * 3] * 2 and after.rows[1][1] == 0
+    assert sum_row(after, after.rows, "total")[2:5] == [None] * 3

@@ -5,6 +5,7 @@ Each takes the parsed arguments and returns (text, exit code); ACTIONS lists (na
 
 import argparse
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ def _ledger(sub: argparse.ArgumentParser) -> None:
 def _seal_options(sub: argparse.ArgumentParser) -> None:
     _ledger(sub)
     sub.add_argument("--full", action="store_true", help="only full segments: also while another process writes")
+    sub.add_argument("--cut", action="store_true", help="lose what stands behind a missing record, however much it is")
 
 
 def _compact_options(sub: argparse.ArgumentParser) -> None:
@@ -48,22 +50,27 @@ def _migrate_options(sub: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def writers_of(folder: Path) -> Iterator[None]:
-    """Hold the locks of all writers of a ledger, so that none begins; its journals are made whole first."""
+def writers_of(folder: Path, cut: bool = False) -> Iterator[list[str]]:
+    """Hold the locks of all writers of a ledger, so that none begins; its journals are made whole first.
+
+    Gives what was cut behind missing records, in words. cut: however much it is. Raises LedgerError.
+    """
     import os
 
     from exchange.rent.blocks import JournalError, lock_worker, segment_numbers
     from exchange.rent.recovery import recover
 
     locks: list[int] = []
+    lost: list[str] = []
     try:
         for worker in sorted({worker for worker, _ in segment_numbers(folder)}):
             try:
                 locks.append(lock_worker(folder, worker))
             except JournalError as error:
                 raise Quit(f"{error}: stop it first, or seal only full segments: --full") from None
-            recover(folder, worker)
-        yield
+            *_, told = recover(folder, worker, cut)
+            lost += [told] if told else []
+        yield lost
     finally:
         for lock in locks:
             os.close(lock)
@@ -78,10 +85,10 @@ def verify(args: argparse.Namespace) -> tuple[str, int]:
     try:
         ledger = open_ledger(args.ledger)
         broken = damage(args.ledger)
-    except LedgerError:
-        broken = damage(args.ledger) if args.ledger.is_dir() else []
-        if not broken:
+    except LedgerError as error:
+        if not args.ledger.is_dir():
             raise
+        broken = damage(args.ledger) or [str(error)]
     if broken:
         return "\n".join([f"verify: {len(broken)} files cannot be read", *broken]) + "\n", 1
     rows = ledger.verify()
@@ -108,14 +115,17 @@ def seal(args: argparse.Namespace) -> tuple[str, int]:
     from exchange.rent import seal as sealer
 
     open_ledger(args.ledger)
+    lost: list[str] = []
     if args.full:
         made = sealer.seal(args.ledger)
     else:
-        with writers_of(args.ledger):
+        with writers_of(args.ledger, args.cut) as lost:
+            for told in lost:
+                print(told, file=sys.stderr)
             made = sealer.seal(args.ledger, everything=True)
     rows, size = sum(file.rows for file in made), sum(file.bytes for file in made)
     each = f", {size / rows:.1f} bytes a row" if rows else ""
-    return f"sealed {len(made)} segments: {rows} rows in {size} bytes{each}\n", 0
+    return f"sealed {len(made)} segments: {rows} rows in {size} bytes{each}{''.join(f'; {told}' for told in lost)}\n", 0
 
 
 def compact(args: argparse.Namespace) -> tuple[str, int]:

@@ -160,6 +160,20 @@ class Chain:
                 return int(np.frombuffer(self.payload(ix), self.dtype)["ts_ns"][:keep].max())
         return -1
 
+    @property
+    def counted(self) -> int:
+        """Rows there are, also those that were cut."""
+        return sum(block.count for _, block in self.blocks)
+
+    def times_cut(self) -> tuple[int, int]:
+        """(earliest, latest) time of the rows that were cut; (max, 0) where none were, or of `inputs`."""
+        earliest, latest = (1 << 63) - 1, 0
+        for ix, keep in enumerate(self.keep):
+            if keep < self.blocks[ix][1].count and self.dtype is not None:
+                times = np.frombuffer(self.payload(ix), self.dtype)["ts_ns"][keep:]
+                earliest, latest = min(earliest, int(times.min())), max(latest, int(times.max()))
+        return earliest, latest
+
     def cut(self, seq: int) -> int:
         """Keep only rows up to `seq`; return how many fall away."""
         before = self.rows
@@ -224,12 +238,15 @@ class Worker:
         self.cut: dict[str, int] = {}
         self.gap = 0  # the first seq that is missing though there are rows behind it; 0 = none is
         self.last_seq = max([base, *(chain.last_seq(1 << 63) for chain in self.chains.values())])
+        high = self._gapless()
+        if self.clean and self.gap:
+            raise LedgerError(self.gap_in_words())
         if not self.clean:
-            self.last_seq = self._committed()
+            self.last_seq = self._committed(high)
             self.cut = {name: chain.cut(self.last_seq) for name, chain in self.chains.items()}
 
-    def _committed(self) -> int:
-        """The seq of the last row that counts."""
+    def _gapless(self) -> int:
+        """The seq of the last row before the first that is missing; `gap` is set where there is such a one."""
         chains = list(self.chains.values())
         low = self.base or min((chain.first_seq for chain in chains if chain.first_seq), default=1) - 1
         below = sum(chain.upto(low) for chain in chains)
@@ -238,9 +255,23 @@ class Worker:
             return seq - low - (sum(chain.upto(seq) for chain in chains) - below)
 
         high = self.last_seq
-        if high > low and missing(high):
+        if high > low and high - low != sum(chain.rows for chain in chains) - below:
             high = low + bisect.bisect_left(range(low + 1, high + 1), 1, key=missing)
             self.gap = high + 1
+        return high
+
+    def gap_in_words(self) -> str:
+        """Which seq is missing, how many records stand behind it, and in which file the first of them."""
+        chains = self.chains.values()
+        behind = sum(chain.counted - chain.upto(self.gap) for chain in chains)
+        seq, chain = min(((chain.first_after(self.gap), chain) for chain in chains if chain.first_after(self.gap)),
+                         key=lambda found: found[0])  # fmt: skip
+        part = chain.blocks[bisect.bisect_right(chain._firsts, seq) - 1][0]
+        return (f"{part.name}: seq {self.gap} of worker {self.worker} is missing, and {behind} records stand behind it,"
+                " the first of them here: a file was lost or cut short")  # fmt: skip
+
+    def _committed(self, high: int) -> int:
+        """The seq of the last row that counts, of those up to `high`."""
         if "auctions" not in self.chains:
             return high
         last = max(self.base, self.chains["auctions"].last_seq(high))

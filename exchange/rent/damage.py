@@ -6,8 +6,17 @@ from pathlib import Path
 from exchange.rent import manifest as mf
 from exchange.rent.blocks import LedgerError, Segment, scan, segment_numbers, segment_path
 from exchange.rent.chain import LOOKS_MAX, Chain, Gone
-from exchange.rent.names import Names, read_meta
+from exchange.rent.ledger import Ledger
+from exchange.rent.names import Names, lost, read_meta
 from exchange.rent.sealed import Sealed, check
+
+
+def opened(folder: Path) -> Ledger:
+    """A ledger to be read by people: where it has rows it has names and a currency, too. Raises LedgerError."""
+    ledger = Ledger(folder)
+    if any(worker.last_seq for worker in ledger.workers) and (gone := lost(folder)):
+        raise LedgerError(gone[0])
+    return ledger
 
 
 def damage(folder: Path) -> list[str]:
@@ -19,7 +28,8 @@ def damage(folder: Path) -> list[str]:
         except LedgerError as error:  # without it nobody knows which files there should be
             return [str(error)]
         try:
-            found = [*_said(lambda: Names(folder, read_only=True)), *_said(lambda: read_meta(folder))]
+            found = lost(folder) if mf.is_ledger(folder) else []
+            found += [*_said(lambda: Names(folder, read_only=True)), *_said(lambda: read_meta(folder))]
             found += [*_of_sealed(folder, manifest), *_of_segments(folder, manifest)]
         except Gone:  # sealed, merged or dropped just now: look again
             continue

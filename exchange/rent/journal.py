@@ -106,7 +106,7 @@ class Journal:
         self.segment_bytes = segment_bytes
         self.memory_max_bytes = memory_max_bytes
         self.memory_bytes = 0
-        self.next_seq, self.next_auction = 1, 1
+        self.next_seq, self.next_auction, self.lost = 1, 1, ""  # lost: what was cut behind a missing seq, in words
         self.blocks: NDArray[np.int64] = np.zeros((len(STREAMS), 2), np.int64)
         self._lock = threading.Lock()
         self._unsynced: list[int] = []
@@ -119,7 +119,7 @@ class Journal:
             self._lock_fd = lock_worker(self.folder, worker)
         try:
             if self.folder is not None:
-                self.next_seq, self.next_auction, last = recover(self.folder, worker)
+                self.next_seq, self.next_auction, last, self.lost = recover(self.folder, worker)
             for name in streams:
                 size = _block_bytes(name, block_rows)
                 self._streams[name] = _Stream(name, size, last.get(name, 0))

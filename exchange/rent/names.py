@@ -215,6 +215,12 @@ def read_meta(folder: Path | str) -> dict[str, Any]:
     return facts
 
 
+def lost(folder: Path | str) -> list[str]:
+    """A line for each small file without which a ledger that has rows cannot be read: names.tsv, meta.json."""
+    paths = (Path(folder) / name for name in ("names.tsv", "meta.json"))
+    return [f"{path}: this file is missing" for path in paths if not path.exists()]
+
+
 def note_budgets(folder: Path | str, budgets: dict[int, int]) -> None:
     """Write down budgets (nano by campaign id) before they hold; the largest a campaign ever had is what counts.
 

@@ -5,18 +5,21 @@ import zlib
 from pathlib import Path
 from typing import Final
 
+from exchange.market import NANO
 from exchange.rent import manifest as mf
 from exchange.rent.blocks import CLOSED, END, HEADER_BYTES, LedgerError, Segment, header, inputs_in
 from exchange.rent.chain import COUNTER, Chain, Part, Worker, last_numbers, look
 
 LOST_MAX: Final = 100_000  # records that `recover` may cut; kill -9 costs one step, a power failure a few seconds
+LOST_MAX_S: Final = 120  # and of how much time: twice the longest flush_ms
 
 
-def recover(folder: Path, worker: int) -> tuple[int, int, dict[str, int]]:
+def recover(folder: Path, worker: int, cut: bool = False) -> tuple[int, int, dict[str, int], str]:
     """Make a worker's ledger whole before it is written again: cut torn tails, close what a crash left open.
 
-    Returns (next seq, next auction counter, stream -> number of its last segment). Only for the holder of the
-    writer's lock. Raises LedgerError, and changes nothing, when more than tails would be lost.
+    Returns (next seq, next auction counter, stream -> number of its last segment, what was cut behind a missing seq in
+    words or ""). Only for the holder of the writer's lock. Raises LedgerError, and changes nothing, when more would be
+    lost than a crash explains; `cut` = it is to be lost.
     """
 
     def build(tree: dict[int, dict[str, list[Part]]], manifest: mf.Manifest) -> tuple[Worker, dict[str, int], int]:
@@ -26,16 +29,40 @@ def recover(folder: Path, worker: int) -> tuple[int, int, dict[str, int]]:
         return state, last_numbers(parts, manifest, worker), (gone.top_auction if gone else 0) & COUNTER
 
     state, numbers, top = look(folder, build)
+    told = ""
     if not state.clean:
-        lost = sum(state.cut.values())
-        if lost > LOST_MAX:
-            raise LedgerError(
-                f"{folder}: a record of worker {worker} is missing after seq {state.last_seq}, and {lost} records"
-                f" behind it would be lost, more than a crash can explain ({LOST_MAX}): look for missing segments"
-            )
+        if state.gap:
+            lost = sum(state.cut.values())
+            told = state.gap_in_words()
+            why = _not_a_crash(state, lost)
+            if why and not cut:
+                raise LedgerError(
+                    f"{told}; no crash leaves that ({why}): bring the file back, or lose {lost} records: "
+                    f"rentier ledger seal {folder} --cut"
+                )
+            told += f"; {lost} records are cut"
         for name, chain in state.chains.items():
             numbers[name] -= _repair(chain)
-    return state.last_seq + 1, max(top + 1, state.next_auction()), numbers
+    return state.last_seq + 1, max(top + 1, state.next_auction()), numbers, told
+
+
+def _not_a_crash(state: Worker, lost: int) -> str:
+    """Why neither kill -9 nor a power failure explains a gap, in words; "" = one of them can.
+
+    What a power failure takes was written since the last sync: few records, of a short time, of a journal that was not
+    closed, since closing syncs.
+    """
+    if lost > LOST_MAX:
+        return f"more than {LOST_MAX} records"
+    if ended := [
+        chain.parts[-1].name for chain in state.chains.values() if chain.ended and sum(chain.keep) < chain.counted
+    ]:
+        return f"{ended[0]} was closed in order behind it"
+    times = [chain.times_cut() for chain in state.chains.values()]
+    since, until = min((a for a, _ in times), default=0), max((b for _, b in times), default=0)
+    if until - since > LOST_MAX_S * NANO:
+        return f"they span {(until - since) // NANO} s"
+    return ""
 
 
 def _repair(chain: Chain) -> int:

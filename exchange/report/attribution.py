@@ -41,10 +41,12 @@ FROM facts WHERE named GROUP BY advertiser ORDER BY advertiser"""
 COLUMNS: Final = [
     Column("advertiser", "advertiser", "text", role="key"),
     Column("spend", "spend", "money", "What was paid for known people. Net of refunds.", "sum"),
-    Column("conversions", "all", "conversions", "Conversions in the file, whoever it was.", "sum"),
+    Column("conversions", "all", "conversions", "Conversions in the file, whoever it was.", "sum",
+           few="conversions"),
     Column("credited", "last touch", "conversions", "Conversions after an ad of the advertiser that the person saw or "
-           "clicked within the look-back.", "sum"),
-    Column("cpa", "CPA", "money", "spend / conversions that last touch credits.", "ratio", "spend", "credited"),
+           "clicked within the look-back.", "sum", few="credited"),
+    Column("cpa", "CPA", "money", "spend / conversions that last touch credits.", "ratio", "spend", "credited",
+           few="credited"),
     Column("increment", "caused", "number", "Conversions of those who might see the ads, less as many as the held out "
            "had per person. A dash where it cannot be told."),
     Column("icpa", "iCPA", "money", "spend / conversions caused. A dash where it cannot be told."),
@@ -54,10 +56,12 @@ COLUMNS: Final = [
 HELD: Final = [
     Column("advertiser", "advertiser", "text", role="key"),
     Column("treated", "might see", "people", "People whom its campaigns were asked for.", "sum"),
-    Column("bought", "bought", "conversions", "Their conversions from their first opportunity on.", "sum"),
+    Column("bought", "bought", "conversions", "Their conversions from their first opportunity on.", "sum",
+           few="bought"),
     Column("held", "held out", "people", "People kept from its ads, though its campaigns would have been "
                                          "asked.", "sum"),
-    Column("held_bought", "bought", "conversions", "Their conversions from their first opportunity on.", "sum"),
+    Column("held_bought", "bought", "conversions", "Their conversions from their first opportunity on.", "sum",
+           few="held_bought"),
     Column("low", "caused, at least", "number", "Lower end of the 95 % interval of the conversions caused."),
     Column("high", "at most", "number", "Upper end."),
     Column("needed", "to hold out", "people", "People to hold out to tell such a difference, four times in five."),
@@ -162,7 +166,7 @@ def figures_of(accounts: list[Account]) -> list[Figure]:
     return [
         Figure("cpa", "CPA by last touch", ratio(spend, credited), "money", "Spend per conversion that followed an ad "
                "seen or clicked, of advertisers with a holdout. Net of refunds.",
-               "sum(net) / conversions with a touch before", rows),
+               "sum(net) / conversions with a touch before", rows, people=credited or None),
         Figure("icpa", "CPA by holdout (iCPA)", ratio(spend, value) if sure else None, "money", "Spend per conversion "
                "that the ads caused, of advertisers with a holdout; with its 95 % interval. It does not exist where "
                "the ads may have caused none. Net of refunds.",
@@ -173,7 +177,7 @@ def figures_of(accounts: list[Account]) -> list[Figure]:
                "conv_T - conv_C * N_T / N_C", rows, low=low if caused else None, high=high if caused else None),
         Figure("credited", "conversions by last touch", credited if told else None, "conversions", "Conversions that "
                "followed an ad seen or clicked within the look-back, of advertisers with a holdout.",
-               "count(conversions with a touch before)", rows),
+               "count(conversions with a touch before)", rows, people=credited or None),
     ]  # fmt: skip
 
 
@@ -210,19 +214,20 @@ def sentence(account: Account) -> Text:
     }
     if effect.why == "told":
         return Text("{name}: last touch credits {credited}, {cpa} each; the ads caused {caused}, {icpa} each (95 %: "
-                    "{low} to {high}).", amounts)  # fmt: skip
+                    "{low} to {high}).", amounts, account.credited or None)  # fmt: skip
     if effect.why == "fewer":
         return Text("{name}: last touch credits {credited}, {cpa} each; yet people who might see the ads bought less "
-                    "than those held out.", amounts)  # fmt: skip
+                    "than those held out.", amounts, account.credited or None)  # fmt: skip
     if amounts["needed"].value is None:
         return Text("{name}: last touch credits {credited}, {cpa} each; what the ads caused cannot be told: the "
-                    "holdout is too small, and no difference was seen.", amounts)  # fmt: skip
+                    "holdout is too small, and no difference was seen.", amounts, account.credited or None)  # fmt: skip
     if effect.increment.value > 0:
         return Text("{name}: last touch credits {credited}, {cpa} each; what the ads caused cannot be told: the "
                     "holdout of {held} is too small, to tell the difference seen it would take "
-                    "{needed}.", amounts)  # fmt: skip
+                    "{needed}.", amounts, account.credited or None)  # fmt: skip
     return Text("{name}: last touch credits {credited}, {cpa} each; what the ads caused cannot be told: the holdout of "
-                "{held} is too small, to tell what last touch claims it would take {needed}.", amounts)  # fmt: skip
+                "{held} is too small, to tell what last touch claims it would take {needed}.", amounts,
+                account.credited or None)  # fmt: skip
 
 
 def needed(effect: Effect) -> int | None:
@@ -281,9 +286,31 @@ def _campaigns(found: Reckoning, books: Books) -> list[Table]:
         people.setdefault(name, set()).add(person)
     columns = [
         Column("campaign", "campaign", "text", role="key"),
-        Column("credited", "credited", "conversions", "Conversions whose last touch was its ad.", "sum", bar=True),
-        Column("after_click", "after a click", "conversions", "Of these, where the last touch was a click.", "sum"),
-        Column("after_view", "after a view", "conversions", "Of these, where the ad was only seen.", "sum"),
+        Column(
+            "credited",
+            "credited",
+            "conversions",
+            "Conversions whose last touch was its ad.",
+            "sum",
+            bar=True,
+            few="credited",
+        ),
+        Column(
+            "after_click",
+            "after a click",
+            "conversions",
+            "Of these, where the last touch was a click.",
+            "sum",
+            few="after_click",
+        ),
+        Column(
+            "after_view",
+            "after a view",
+            "conversions",
+            "Of these, where the ad was only seen.",
+            "sum",
+            few="after_view",
+        ),
         Column("people", "people", "people", "Different people of these conversions."),
     ]
     listed: list[list[Cell]] = [[*row, len(people[name])] for name, row in rows.items()]
@@ -295,7 +322,9 @@ def _charts(accounts: list[Account]) -> list[Chart]:
     shown = [a for a in accounts if a.effect is not None and a.effect.increment is not None]
     if not shown:
         return []
-    credited = Series("credited by last touch", [Point(a.name, float(a.credited or 0)) for a in shown])
+    credited = Series(
+        "credited by last touch", [Point(a.name, float(a.credited or 0), people=a.credited) for a in shown]
+    )
     caused = Series("caused, by holdout", [
         Point(a.name, e.value, e.low, e.high) for a in shown if a.effect and (e := a.effect.increment)
     ])  # fmt: skip
@@ -306,7 +335,8 @@ def _charts(accounts: list[Account]) -> list[Chart]:
               Axis("conversions", "number"),
               Text("Of {name}, last touch credits {credited}; the holdout says that the ads caused {caused}.",
                    {"name": Amount(most.name, "text"), "credited": Amount(most.credited, "conversions"),
-                    "caused": Amount(most.effect.increment.value, "number")}), translate=False, of="groups")
+                    "caused": Amount(most.effect.increment.value, "number")}, most.credited or None),
+              translate=False, of="groups")
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from exchange.books.part import KEYS
-from exchange.rent.ledger import Ledger
+from exchange.rent.damage import opened
 from exchange.rent.manifest import is_ledger
 from exchange.report import csv, html, screen
 from exchange.report.asking import Books
@@ -145,7 +145,7 @@ def answer(
             raise ReportError("expected the folder of a ledger, or --list")
         if Path(folder).is_dir() and not is_ledger(Path(folder)):
             raise ReportError(f"{folder}: no *.seg files: expected the folder of a ledger")
-        books = Books(Ledger(folder), names_by_key)
+        books = Books(opened(Path(folder)), names_by_key)
     elif names_by_key:
         raise ReportError(f"--only {only[0]}: {name} without a ledger has nothing to restrict")
     try:

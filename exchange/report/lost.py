@@ -189,7 +189,7 @@ def _answers(
     if not lost:
         return [Answer("Why did bids lose?", [Text("None did: all {n} won.", {"n": Amount(asked, "bids")})])]
     name, most = FATES.get(int(fates[0][0]), ("?", "?"))[1], int(fates[0][1])
-    told = [Text("{lost} of {all} lost; most of them ({most}): {why}.",
+    told = [Text("{lost} of {all} lost; the most frequent reason ({most}): {why}.",
                  {"lost": Amount(lost, "count"), "all": Amount(asked, "bids"), "most": Amount(most, "count"),
                   "why": Amount(name, "text")})]  # fmt: skip
     if not priced:
@@ -199,7 +199,7 @@ def _answers(
         Text("Half of those lost by price would have won at {x} times their bid.", {"x": Amount(median, "number")}),
         Text("A raise of {raise} would have won {n} of {all}.",
              {"raise": Amount(0.1, "share"), "n": Amount(tenth, "count"), "all": Amount(priced, "count")}),
-        Text("{n} customers were bid for and never reached.", {"n": Amount(never, "customers")}),
+        Text("Customers bid for and never reached: {n}.", {"n": Amount(never, "customers")}),
     ]  # fmt: skip
     return [Answer("Why did bids lose?", told), Answer("What would it have taken?", taken)]
 

@@ -191,7 +191,7 @@ def _brought(halves: list[tuple[str, Account]], found: Reckoning | None) -> list
             "icpa": Amount(effect.icpa, "money"), "needed": Amount(needed(effect), "people"),
             "held": Amount(effect.held, "people"),
         }  # fmt: skip
-        few = min(n for n in (effect.held, account.rented) if n) if account.rented else effect.held
+        few = min(n for n in (effect.held, account.rented, account.credited or 0) if n)
         if effect.why == "told":
             told.append(Text("{name}, own customers: last touch credits {credited} at {cpa}; the ads caused {caused} "
                              "at "

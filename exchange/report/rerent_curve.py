@@ -160,7 +160,14 @@ def _figures(cells: Cells, found: Fit | None, worth: float | None, books: Books,
     cap = stop(cells, found, worth)
     over = sum(nano for n, nano in zip(cells.n, cells.nano, strict=True) if cap is not None and n > cap)
     first, fade = (found.first_range, found.fade_range) if found else (None, None)
-    stated = "Given with --worth." if given else "The sum of the buyers' valuations / of the clicks they expected."
+    stated = (
+        "Given with --worth."
+        if given
+        else (
+            "The sum of the buyers' valuations / of the clicks they expected, over the contacts counted here of which "
+            "both are known."
+        )
+    )
     return [
         Figure("cap", "where to stop", cap, "contacts", "The last contact that is worth its price if response fades as "
                "fitted: beyond it a contact costs more than it brings. A dash: no contact seen is beyond it, or "

@@ -121,7 +121,8 @@ def cell_text(table: Table, column: Column, cell: Cell, words: Words, digits: in
         ours = column.key in table.translate or cell in ("total", "others", "")
         text = words.say(cell) if ours else printable(cell)
         return _cut(text, NAME_MAX)
-    return words.number(cell, column.unit, digits)
+    own = column.role == "key" and UNITS[column.unit].form == "money"  # steps that double: each its own digits
+    return words.number(cell, column.unit, None if own else digits)
 
 
 def bar(size: float, top: float, width: int = BAR) -> str:

@@ -58,6 +58,12 @@ UNITS: Final[dict[str, Unit]] = {
     "date": Unit("date", ""),
     "month": Unit("month", ""),
 }
+# one of a unit: plural -> singular
+ONES: Final = {
+    "ads": "ad", "auctions": "auction", "bids": "bid", "clicks": "click", "contacts": "contact",
+    "conversions": "conversion", "customers": "customer", "opt-ins": "opt-in", "people": "person",
+    "person-months": "person-month", "customer-months": "customer-month", "rows": "row", "wins": "win",
+}  # fmt: skip
 
 
 class Amount(Struct, frozen=True):
@@ -91,7 +97,7 @@ class Figure(Struct, frozen=True):
     unit: str  # a name of UNITS
     definition: str  # in words, says gross or net of refunds where it is money
     formula: str  # over the views' columns, or over other figures; the same in every language
-    rows: int  # how many rows of the view stand behind it
+    rows: int | None  # how many rows of the view stand behind it; None = few, and not exported
     low: float | None = None  # 95 % interval, where there is one
     high: float | None = None
     people: int | None = None  # how few people it speaks of, where it is not about all; small cells are not exported

@@ -55,7 +55,7 @@ def _chart(chart: Chart, tables: list[Table], people: int) -> Chart:
     ]
     left_out = sum(len(each.points) for each in chart.series) - sum(len(each.points) for each in series)
     if not left_out:
-        return chart
+        return chart if not chart.alt.people else replace(chart, alt=_sentence(chart.alt, people))
     alt = Text("Points about fewer than {n} people are left out.", {"n": Amount(people, "people")})
     return replace(chart, series=series, alt=alt)
 
@@ -63,7 +63,8 @@ def _chart(chart: Chart, tables: list[Table], people: int) -> Chart:
 def _figure(figure: Figure, people: int) -> Figure:
     if figure.people is None or figure.people >= people:
         return figure
-    return replace(figure, value=None if figure.people == 0 else f"<{people}", low=None, high=None)
+    rows = figure.rows if figure.rows is None or figure.rows >= people else None  # the few themselves, perhaps
+    return replace(figure, value=None if figure.people == 0 else f"<{people}", low=None, high=None, rows=rows)
 
 
 def joined(table: Table, people: int = SMALL_CELL, more: set[int] | None = None) -> Table:
@@ -89,15 +90,27 @@ def joined(table: Table, people: int = SMALL_CELL, more: set[int] | None = None)
         apart = sum_row(table, [table.rows[ix] for ix in sorted(gone)], OTHERS)
         alike = [few == column.few and (column.role == "sum" or gone == hidden) for column in table.columns]
         blank = [few == column.few for column in table.columns]
+        told = not gone or sum(_number(table.rows[ix][_at(table, few)]) for ix in gone) >= people
         others = [
-            a if same else None if none else b for a, b, same, none in zip(apart, others, alike, blank, strict=True)
+            (a if told else None) if same else None if none else b
+            for a, b, same, none in zip(apart, others, alike, blank, strict=True)
         ]
+        if not told:  # all there are: neither the others nor a total may say it
+            table = replace(table, columns=[
+                replace(column, role="") if none else column
+                for column, none in zip(table.columns, blank, strict=True)
+            ])  # fmt: skip
     return replace(table, rows=[*rows, others])
+
+
+def _at(table: Table, key: str) -> int:
+    """Where a column stands."""
+    return [column.key for column in table.columns].index(key)
 
 
 def _hidden_of(table: Table, few: str, people: int) -> set[int]:
     """The rows of which nothing is said about those whom a column counts: few of their people, and who hides them."""
-    at = [column.key for column in table.columns].index(few)
+    at = _at(table, few)
     counts = [_number(row[at]) for row in table.rows]
     small = {ix for ix, n in enumerate(counts) if 0 < n < people}
     return _hidden(table, counts, small, people) if small else set()

@@ -126,10 +126,11 @@ def _cost(books: Books, c: dict[str, Any]) -> list[Text]:
     if c["won_over"]:
         told.append(Text("Winning one new customer, who did what the ad was for and was not yours before, cost {cac} "
                          "({n} won).",
-                         {"cac": _money(c["spend"] / c["won_over"]), "n": Amount(c["won_over"], "count")}))  # fmt: skip
+                         {"cac": _money(c["spend"] / c["won_over"]), "n": Amount(c["won_over"], "count")},
+                         people=c["won_over"]))  # fmt: skip
     elif c["conversions"]:
         told.append(Text("No conversion was that of a new customer (conversions: {n}), so a new customer has no price "
-                         "yet.", {"n": Amount(c["conversions"], "count")}))  # fmt: skip
+                         "yet.", {"n": Amount(c["conversions"], "count")}, people=c["conversions"]))  # fmt: skip
     else:
         told.append(Text("No conversion was reported, so a new customer has no price yet."))
     if c["advertisers"] > 1:
@@ -143,7 +144,7 @@ def _twice(c: dict[str, Any]) -> list[Text]:
     return [
         Text("{n} of {all} customers were rented twice or more ({share}).",
              {"n": Amount(c["twice"], "count"), "all": Amount(c["customers"], "count"),
-              "share": Amount(c["twice"] / c["customers"], "share")}),
+              "share": Amount(c["twice"] / c["customers"], "share")}, people=c["twice"] or None),
         Text("{n} of {all} contacts ({share}) went to someone the same advertiser had paid for before.",
              {"n": Amount(c["contacts"] - c["customers"], "count"), "all": Amount(c["contacts"], "count"),
               "share": Amount(1 - c["customers"] / c["contacts"], "share")}),
@@ -156,12 +157,12 @@ def _own(c: dict[str, Any]) -> list[Text]:
     told = [
         Text("{n} of {all} customers ({share}) were on the advertiser's own list when it rented them.",
              {"n": Amount(c["own"], "count"), "all": Amount(c["customers"], "count"),
-              "share": Amount(c["own"] / c["customers"], "share")}),
+              "share": Amount(c["own"] / c["customers"], "share")}, people=c["own"] or None),
     ]  # fmt: skip
     if c["own"]:
         told.append(Text("They took {spend}, {share} of all money.",
                          {"spend": _money(c["own_spend"]),
-                          "share": Amount(ratio(c["own_spend"], c["spend"]), "share")}))  # fmt: skip
+                          "share": Amount(ratio(c["own_spend"], c["spend"]), "share")}, people=c["own"]))  # fmt: skip
     return told
 
 
@@ -212,18 +213,20 @@ def _ladder(c: dict[str, Any]) -> list[Figure]:
         Figure("cpm", "CPM", ratio(spend, c["seen"], 1000), "cpm", "What buyers paid for 1,000 ads seen. Net of "
                "refunds.", "1000 * spend / seen", c["seen"]),
         Figure("clicks", "clicks", c["clicks"], "clicks", "Wins whose ad was clicked.", "count(*) where clicked",
-               c["clicks"]),
+               c["clicks"], people=c["clicks"] or None),
         Figure("ecpc", "cost of a click (eCPC)", ratio(spend, c["clicks"]), "money", "Spend over clicks, however it "
-               "was billed. Net of refunds.", "spend / clicks", c["clicks"]),
+               "was billed. Net of refunds.", "spend / clicks", c["clicks"], people=c["clicks"] or None),
         Figure("conversions", "conversions", c["conversions"], "conversions", "Wins whose person did what the ad was "
-               "for.", "count(*) where converted", c["conversions"]),
+               "for.", "count(*) where converted", c["conversions"], people=c["conversions"] or None),
         Figure("cpa", "cost of a conversion (CPA)", ratio(spend, c["conversions"]), "money", "Spend over conversions; "
-               "they may have come without the ad. Net of refunds.", "spend / conversions", c["conversions"]),
+               "they may have come without the ad. Net of refunds.", "spend / conversions", c["conversions"],
+               people=c["conversions"] or None),
         Figure("new_customers", "new customers", c["won_over"], "customers", "Customers with a conversion on a paid "
                "ad while they were not on the advertiser's own list.",
-               "count(distinct (advertiser, person)) where paid_nano > 0 and converted and not own", c["won_over"]),
+               "count(distinct (advertiser, person)) where paid_nano > 0 and converted and not own", c["won_over"],
+               people=c["won_over"] or None),
         Figure("cac", "cost of a new customer (CAC)", ratio(spend, c["won_over"]), "money", "All spend over new "
-               "customers. Net of refunds.", "spend / new_customers", c["won_over"]),
+               "customers. Net of refunds.", "spend / new_customers", c["won_over"], people=c["won_over"] or None),
     ]  # fmt: skip
 
 
@@ -256,19 +259,20 @@ def _rents(c: dict[str, Any]) -> list[Figure]:
                "Mean cost of contacts with someone the advertiser had paid for before. Net of refunds.",
                "avg(net_nano) / 1e9 where contact_n > 1", c["again"]),
         Figure("rented_twice", "customers rented twice or more", c["twice"], "customers", "Customers with at least "
-               "two contacts.", "count of (advertiser, person) with count(*) > 1", c["customers"]),
+               "two contacts.", "count of (advertiser, person) with count(*) > 1", c["customers"],
+               people=c["twice"] or None),
         Figure("rerental", "re-rental", 1 - c["customers"] / contacts if contacts else None, "share", "Share of "
                "contacts that rent someone the same advertiser had paid for before.", "1 - customers / contacts",
                contacts),
         Figure("own_customers", "own customers rented", c["own"], "customers", "Customers who were on the advertiser's "
                "own list when they were rented, at least once.",
-               "count(distinct (advertiser, person)) where billed and own", c["own_billed"]),
+               "count(distinct (advertiser, person)) where billed and own", c["own_billed"], people=c["own"] or None),
         Figure("own_share", "own customers' share of spend", ratio(c["own_spend"], c["spend"]), "share", "Money spent "
                "on people who were on the advertiser's own list, over all spend. Net of refunds.",
-               "sum(net_nano where own) / sum(net_nano)", c["own_billed"]),
+               "sum(net_nano where own) / sum(net_nano)", c["own_billed"], people=c["own"] or None),
         Figure("own_premium", "own customers' price", ratio(own_cpm or 0, other_cpm or 0) if own_cpm is not None
                else None, "ratio", "CPM on own customers over the CPM on everybody else. Net of refunds.",
-               "cpm where own / cpm where not own", c["own_seen"]),
+               "cpm where own / cpm where not own", c["own_seen"], people=c["own"] or None),
         Figure("kilo_customer", "kilo-customer", ratio(known, c["customer_months"], 1000), "per_kilo", "What 1,000 "
                "customers cost for a calendar month (UTC) in which they are rented. Net of refunds.",
                "1000 * sum(net) / count(distinct (advertiser, person, month)), person known", contacts),
@@ -309,7 +313,8 @@ COLUMNS: Final = [
     Column("customers", "customers", "customers", "Different pairs of an advertiser and a known person.", ""),
     Column("rent", "cost of a customer", "money", "Money spent on known people over customers. Net of refunds.", ""),
     Column("contacts", "contacts", "contacts", "Paid ads whose person is known.", "sum"),
-    Column("twice", "rented twice", "customers", "Customers with at least two contacts within the group.", ""),
+    Column("twice", "rented twice", "customers", "Customers with at least two contacts within the group.", "",
+           few="twice"),
     Column("own_customers", "own customers", "customers", "Customers who were on the advertiser's own list when they "
            "were rented.", "", few="own_customers"),
     Column("own_share", "own, of spend", "share", "Share of spend on the advertiser's own customers.", "ratio",
@@ -317,8 +322,9 @@ COLUMNS: Final = [
     Column("seen", "ads seen", "ads", "Wins whose ad was seen.", "sum"),
     Column("cpm", "CPM", "cpm", "1000 x spend / ads seen.", "ratio", "spend", "seen", 1000.0),
     Column("people", "people", "people", "Different known people in paid ads.", ""),
-    Column("clicks", "clicks", "clicks", "Wins whose ad was clicked.", "sum"),
-    Column("conversions", "conversions", "conversions", "Wins whose person did what the ad was for.", "sum"),
+    Column("clicks", "clicks", "clicks", "Wins whose ad was clicked.", "sum", few="clicks"),
+    Column("conversions", "conversions", "conversions", "Wins whose person did what the ad was for.", "sum",
+           few="conversions"),
     Column("wins", "wins", "wins", "Positions won.", "sum"),
     Column("own_spend", "spend on own", "money", "Spend on the advertiser's own customers. Net of refunds.", "sum",
            aside=True, few="own_customers"),

@@ -7,7 +7,7 @@ from typing import Final
 
 from exchange.report import french
 from exchange.report.numbers import in_text, written
-from exchange.report.shape import UNITS, Answer, Cell, Report, Text
+from exchange.report.shape import ONES, UNITS, Answer, Cell, Report, Text
 
 LANGUAGES: Final = ("en", "fr")
 
@@ -61,9 +61,10 @@ class Words:
         return written(value, unit, self.lang, digits)
 
     def measured(self, value: Cell, unit: str, digits: int | None = None) -> str:
-        """A number with its unit's words."""
+        """A number with its unit's words, in the singular where it is one."""
         number = self.number(value, unit, digits)
-        return f"{number} {self.unit(unit)}".strip() if isinstance(value, (int, float)) else number
+        words = self.say(ONES[UNITS[unit].text]) if value == 1 and UNITS[unit].text in ONES else self.unit(unit)
+        return f"{number} {words}".strip() if isinstance(value, (int, float)) else number
 
 
 def texts_of(report: Report) -> set[str]:

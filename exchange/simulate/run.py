@@ -116,6 +116,8 @@ class Simulation:
         self.venue = Venue(config, self.journal, self.names)
         self.venue.record["config_version"] = self.names.id("config", config_hash(config))
         self.folder = folder
+        if folder is not None:
+            write_meta(folder, meta_of(self.venue))  # for whoever reads while it runs, or after it was killed
         self.salt = salt or config.exchange.seed.to_bytes(32, "little")
         self.population = Population(config, self.salt)
         self.listed = load_lists(self.venue, self.salt, None)

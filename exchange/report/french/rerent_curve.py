@@ -86,8 +86,10 @@ WORDS: Final[dict[str, str]] = {
         "La même si les contacts de chaque annonceur tombaient également sur tous les gens connus qui sont venus : ce "
         "que ferait le seul hasard."
     ),
-    "The sum of the buyers' valuations / of the clicks they expected.": (
-        "La somme de ce que les acheteurs y voient de valeur / des clics qu'ils attendaient."
+    "The sum of the buyers' valuations / of the clicks they expected, over the contacts counted here of which both are "
+    "known.": (
+        "La somme de ce que les acheteurs y voient de valeur / des clics qu'ils attendaient, sur les contacts comptés "
+        "ici dont on connaît les deux."
     ),
     "Given with --worth.": "Donné par --worth.",
     "What they cost. Net of refunds.": "Ce qu'ils ont coûté. Net des remboursements.",
@@ -228,8 +230,8 @@ WORDS: Final[dict[str, str]] = {
     "within the own valuation": "dans la valeur qu'on y voit",
     "worth it": "en vaut la peine",
     "would win": "gagneraient",
-    "{lost} of {all} lost; most of them ({most}): {why}.": "{lost} sur {all} ont perdu ; la plupart ({most}) : {why}.",
-    "{n} customers were bid for and never reached.": (
-        "Pour {n} clients une offre fut faite, sans jamais les atteindre."
+    "{lost} of {all} lost; the most frequent reason ({most}): {why}.": (
+        "{lost} sur {all} ont perdu ; la raison la plus fréquente ({most}) : {why}."
     ),
+    "Customers bid for and never reached: {n}.": "Clients pour qui une offre fut faite, jamais atteints : {n}.",
 }

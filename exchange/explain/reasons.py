@@ -63,7 +63,7 @@ class Reasons:
         if all(refused):
             reasons.append(", and ".join(dict.fromkeys(refused)).replace(", and creative: ", "; "))
         reasons += filter(None, (_money(venue, me, case.now_ns), _cap(venue, me, contact, case)))
-        if limits.held_out_of(venue.record, venue.campaigns, campaign, np.uint64(case.person_key)):
+        if limits.held_out_of(venue.record, campaign, np.uint64(case.person_key)):
             share = f"{float(me['holdout']):.0%}"
             reasons.append(f"holdout: this person is never shown ads of this advertiser, as {share} of people")
         return Found(reasons, leaves)

@@ -14,6 +14,8 @@ from numba import njit
 
 from exchange import bidding
 from exchange import market as mk
+from exchange.auction.sell import trade
+from exchange.awards import advance_to, event_at
 from exchange.bidding import RuleError, call_feedback, call_learn, call_price, resolve
 from exchange.config import ConfigError
 from exchange.contract import check_rule
@@ -227,9 +229,21 @@ def test_a_rule_the_compiler_refuses_still_runs_and_is_named():
 
 
 def odd_venue(first, second):
-    """Two campaigns, and one of each odd rule that never flies: the record of test_state, compiled once for both."""
+    """Two campaigns, and one of each odd rule that never flies: the record of test_state."""
     odd = [campaign(n, f"./odd_rules.py:{n}", start="2100-01-01") for n in ("Tired", "Moody", "Wild", "Wordy")]
     return venue_of(market({"a": [first], "b": [second], "spare": odd}, "none"))
+
+
+def test_knobs_of_an_own_rule_compile_no_step_of_the_exchange():
+    """Another layout behind the fixed fields is another address, not another type."""
+    library = venue_of(market({"a": [campaign("c", "truthful", 2.0)]}, "none"))
+    assert int(offer(library, Request(NOW))[0]["campaign"]) == 0
+    steps = [trade, event_at, advance_to]
+    before = [len(step.signatures) for step in steps]
+    own = odd_venue(campaign("c", "truthful", 3.0), campaign("c", "truthful", 2.0))
+    assert own.campaigns.itemsize > library.campaigns.itemsize
+    assert int(offer(own, Request(NOW))[0]["campaign"]) == 0 and int(own.campaigns[1]["asked"]) == 1
+    assert [len(step.signatures) for step in steps] == before and before[0] == 1
 
 
 def test_an_exception_of_a_rule_costs_only_its_bid():

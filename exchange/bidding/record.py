@@ -28,7 +28,8 @@ def campaign_dtype(rules: dict[str, Rule]) -> np.dtype[np.void]:
     """The record of a campaign: the fixed fields, the knobs of the whole library, then those of other rules.
 
     The library comes first and in a fixed order, so that a config with built-in rules never changes the layout and
-    nothing is compiled again. Raises RuleError when one knob name means two types, or shadows a field.
+    none of them is compiled again. The steps of the exchange know the fixed fields alone. Raises RuleError when one
+    knob name means two types, or shadows a field.
     """
     fixed = {name for name, _ in mk.CAMPAIGN_FIELDS}
     fields: dict[str, Any] = {}

@@ -13,7 +13,6 @@ from typing import Final
 
 from bench.ratio import Result
 from exchange.config import load_config
-from exchange.rent import manifest as mf
 from exchange.rent.seal import seal
 from exchange.simulate.run import Simulation, simulate
 
@@ -59,11 +58,11 @@ def _append(rounds: int) -> float:
     return (min(writing[1:]) - min(plain[1:])) / rows * 1e6
 
 
-def _run(folder: Path | None) -> tuple[float, int]:
+def _run(folder: Path | None, visits: int = VISITS) -> tuple[float, int]:
     """(CPU s, records written) of a simulation; without a folder nothing is written."""
     simulation = Simulation(load_config(SIM8), folder, write=folder is not None)
     began = time.process_time()
-    simulation.run(VISITS)
+    simulation.run(visits)
     spent = time.process_time() - began
     books = simulation.finish().ledger
     rows = 0 if books is None else sum(len(getattr(books, stream)) for stream in ("auctions", "wins", "events"))
@@ -71,22 +70,29 @@ def _run(folder: Path | None) -> tuple[float, int]:
 
 
 def _sealed(config: Path, visits: int, times: int) -> tuple[float, float]:
-    """(CPU us, bytes) of a win row when a simulation's ledger is sealed: reading, checking, compressing, syncing."""
+    """(CPU us, bytes) of a win row when a simulation's ledger is sealed: reading, checking, compressing, syncing.
+
+    Of the segments of wins, and what comes before the first segment of all, however many streams it serves.
+    """
     found: list[float] = []
     with tempfile.TemporaryDirectory(prefix="rentier-bench-") as place:
         whole = Path(place) / "whole"
         simulate(config, visits, ledger="wins", folder=whole)
-        for path in whole.glob("*.seg"):
-            if not path.name.startswith("wins"):
-                path.unlink()
         for k in range(times + 1):  # the first loads what it needs
             folder = Path(place) / f"ledger{k}"
             shutil.copytree(whole, folder)
-            began = time.thread_time()
-            seal(folder, everything=True)
-            spent = time.thread_time() - began
-            files = mf.read(folder).files
-            rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
-            assert rows > 0 and all(file.stream == "wins" for file in files)
+            marks = [time.thread_time()]
+
+            def mark(marks: list[float] = marks) -> bool:
+                marks.append(time.thread_time())
+                return False
+
+            files = seal(folder, everything=True, stop=mark)
+            marks.append(time.thread_time())
+            spans = zip(files, marks[1:-1], marks[2:], strict=True)
+            spent = marks[1] - marks[0] + sum(b - a for file, a, b in spans if file.stream == "wins")
+            wins = [file for file in files if file.stream == "wins"]
+            rows, size = sum(file.rows for file in wins), sum(file.bytes for file in wins)
             found.append(spent / rows * 1e6)
+            shutil.rmtree(folder)
     return min(found[1:]), size / rows

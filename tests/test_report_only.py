@@ -47,7 +47,7 @@ def whole() -> Ledger:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
-    """The demo's market with its bids, its own lists and a book of conversions; half of it sealed."""
+    """The demo's market with its bids, its own lists and a book of conversions."""
     folder = tmp_path_factory.mktemp("only") / "ledger"
     config = load_config("configs/demo.toml")
     config.population.ctr = 0.05
